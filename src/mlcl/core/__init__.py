@@ -1,0 +1,1 @@
+"""Ground floor: errors, languages, files, progress, plugin lookup. Imports nothing else of the package."""

@@ -1,0 +1,55 @@
+"""What the user sees while work goes on: one console, progress bars, timed steps.
+
+Progress goes to standard error, results to standard output, so that a pipe carries results only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn as _Remaining
+
+T = TypeVar("T")
+
+console = Console(stderr=True, highlight=False)
+"""Progress and messages (standard error)."""
+results = Console(highlight=False)
+"""Results (standard output)."""
+
+
+def bar() -> Progress:
+    """A rich progress display on the console; removed from the screen when it ends."""
+    return Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        _Remaining(), console=console, transient=True,
+    )  # fmt: skip
+
+
+def track(items: Iterable[T], description: str, total: int | None = None, show: bool = True) -> Iterator[T]:
+    """Iterate with a progress bar; `total` defaults to `len(items)` where there is one."""
+    if not show:
+        yield from items
+        return
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)  # type: ignore[arg-type]
+    with bar() as progress:
+        yield from progress.track(items, total=total, description=description)
+
+
+@contextmanager
+def step(title: str) -> Iterator[None]:
+    """Announce a step and, when it has ended well, say how long it took."""
+    console.print(f"[bold]·[/bold] {title} ...")
+    start = time.monotonic()
+    yield
+    console.print(f"[green]✓[/green] {title} [dim]({time.monotonic() - start:.1f} s)[/dim]")
+
+
+def warn(message: str) -> None:
+    """One warning line."""
+    console.print(f"[yellow]warning:[/yellow] {message}", soft_wrap=True)

@@ -1,0 +1,165 @@
+"""Exact nearest neighbours by blocked matrix products, in one or in both directions.
+
+In: vectors (N, D) and (M, D), dense or sparse rows. Out: `Neighbours` with scores and indices, best first. Memory is
+bounded by one block of similarities, whatever N and M. Equal scores go to the lower index, so results do not depend on
+the number of threads or on the selection algorithm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, Union
+
+import numpy as np
+import torch
+
+from mlcl.core.errors import UserError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+Vectors: TypeAlias = Union[np.ndarray, "csr_matrix"]
+"""(N, D) rows: a dense float array, or a `scipy.sparse` CSR matrix."""
+
+_ROWS, _COLUMNS = 1024, 8192  # one block of float32 similarities is 32 MiB
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The k nearest neighbours of N queries.
+
+    Attributes:
+        scores: (N, k) float32, descending.
+        index: (N, k) int64, rows of the searched vectors.
+    """
+
+    scores: np.ndarray
+    index: np.ndarray
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """Rows scaled to length 1, as float32; zero rows stay zero.
+
+    Raises:
+        UserError: not a matrix, or it has values that are not finite.
+    """
+    if _is_sparse(vectors):
+        from scipy import sparse
+
+        rows = vectors.tocsr().astype(np.float32)
+        lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1), dtype=np.float64)).ravel()
+        return sparse.diags(1.0 / np.where(lengths > 0, lengths, 1.0)).dot(rows).astype(np.float32).tocsr()
+    rows = np.asarray(vectors)
+    if rows.ndim != 2:
+        raise UserError(f"vectors have the shape {rows.shape}, expected (N, D)")
+    # In float64, so that the squares of large half-precision values do not overflow
+    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
+    if not np.isfinite(lengths).all():
+        bad = int(np.flatnonzero(~np.isfinite(lengths))[0])
+        raise UserError(f"vector {bad} has values that are not finite", remedy="check the encoder that made it")
+    lengths[lengths == 0] = 1.0
+    result = np.empty(rows.shape, np.float32)
+    for start in range(0, len(rows), _ROWS):  # block by block, for the division makes float64
+        block = slice(start, start + _ROWS)
+        result[block] = rows[block] / lengths[block, None]
+    return result
+
+
+def nearest(queries: Vectors, keys: Vectors, k: int) -> Neighbours:
+    """The `k` keys with the largest dot product (the cosine, for unit vectors) for each query.
+
+    Args:
+        queries: (N, D).
+        keys: (M, D).
+        k: Neighbours per query; M if M is smaller.
+    """
+    k = _checked(queries, keys, k)
+    best = _Best(queries.shape[0], k)
+    for start, block, offset in _blocks(queries, keys):
+        best.update(start, block, offset)
+    return best.neighbours()
+
+
+def nearest_both(x: Vectors, y: Vectors, k: int) -> tuple[Neighbours, Neighbours]:
+    """Neighbours of each x among y and of each y among x; every similarity is computed once.
+
+    Args:
+        x: (N, D).
+        y: (M, D).
+        k: Neighbours per query; N or M where those are smaller.
+    """
+    forward = _Best(x.shape[0], _checked(x, y, k))
+    backward = _Best(y.shape[0], _checked(y, x, k))
+    for start, block, offset in _blocks(x, y):
+        forward.update(start, block, offset)
+        backward.update(offset, block.T.contiguous(), start)
+    return forward.neighbours(), backward.neighbours()
+
+
+class _Best:
+    """The best k so far of every query; blocks of keys must come in ascending order for the tie-break."""
+
+    def __init__(self, n: int, k: int) -> None:
+        self.scores = torch.full((n, k), -torch.inf)
+        self.index = torch.full((n, k), -1, dtype=torch.int64)
+
+    def update(self, start: int, block: torch.Tensor, offset: int) -> None:
+        """Merge the similarities (n, m) of queries from `start` on with keys from `offset` on."""
+        k = self.scores.shape[1]
+        here = slice(start, start + block.shape[0])
+        scores, index = _top(block, min(k, block.shape[1]))
+        scores = torch.cat([self.scores[here], scores], dim=1)  # (n, 2k); earlier keys stand first
+        index = torch.cat([self.index[here], index + offset], dim=1)
+        scores, order = scores.sort(dim=1, descending=True, stable=True)
+        self.scores[here] = scores[:, :k]
+        self.index[here] = index.gather(1, order[:, :k])
+
+    def neighbours(self) -> Neighbours:
+        return Neighbours(self.scores.numpy(), self.index.numpy())
+
+
+def _top(block: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The k largest of each row (n, m), descending, equal scores by index (`torch.topk` promises no such order)."""
+    if k == 1:
+        scores, index = block.max(dim=1, keepdim=True)  # documented to give the first of equal maxima
+        return scores, index
+    scores, index = block.topk(k, dim=1)
+    index, order = index.sort(dim=1)
+    scores, order = scores.gather(1, order).sort(dim=1, descending=True, stable=True)
+    index = index.gather(1, order)
+    # Rows with more candidates at the k-th score than places: which of them topk took is arbitrary
+    tied = ((block >= scores[:, -1:]).sum(dim=1) > k).nonzero().squeeze(1)
+    if len(tied):
+        full_scores, full_index = block[tied].sort(dim=1, descending=True, stable=True)
+        scores[tied], index[tied] = full_scores[:, :k], full_index[:, :k]
+    return scores, index
+
+
+def _blocks(x: Vectors, y: Vectors) -> Any:
+    """Yield `(first row of x, similarities (n, m), first row of y)`, both ascending."""
+    sparse = _is_sparse(x) or _is_sparse(y)
+    for start in range(0, x.shape[0], _ROWS):
+        rows = x[start : start + _ROWS]
+        for offset in range(0, y.shape[0], _COLUMNS):
+            columns = y[offset : offset + _COLUMNS]
+            if sparse:
+                product = rows @ columns.T
+                yield start, _tensor(product.toarray() if _is_sparse(product) else product), offset
+            else:
+                yield start, _tensor(rows) @ _tensor(columns).T, offset
+
+
+def _tensor(rows: Any) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float32))
+
+
+def _is_sparse(vectors: Any) -> TypeGuard[Any]:
+    return hasattr(vectors, "tocsr")
+
+
+def _checked(queries: Vectors, keys: Vectors, k: int) -> int:
+    if k < 1:
+        raise UserError(f"k={k}: the number of neighbours must be at least 1")
+    if queries.ndim != 2 or keys.ndim != 2 or queries.shape[1] != keys.shape[1]:
+        raise UserError(f"vectors of the shapes {queries.shape} and {keys.shape} cannot be compared, expected (N, D)")
+    return min(k, keys.shape[0])

@@ -1,0 +1,68 @@
+"""Show what is in a corpus: languages, origins, and what was dropped when it was built."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from mlcl.core.languages import name
+from mlcl.core.progress import results
+from mlcl.corpus.store import Corpus
+from mlcl.reports.corpus_report import median_length
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of `mlcl corpus stats`."""
+
+    corpus: str = field(metadata={"positional": True})
+    """Corpus folder."""
+
+
+def run(config: Config) -> Path:
+    """Print the tables and, last, the path of the HTML report.
+
+    Raises:
+        UserError: the folder is no corpus.
+    """
+    corpus = Corpus.open(config.corpus)
+    manifest = corpus.manifest
+    edges, lengths = manifest["lengths"]["edges"], manifest["lengths"]["counts"]
+    _print(
+        "Languages",
+        ["tag", "language", "in pairs", "alone", "median length"],
+        [
+            (tag, name(tag), count["pairs"], count["mono"], f"from {median_length(edges, lengths[tag])}")
+            for tag, count in sorted(manifest["languages"].items(), key=lambda item: -sum(item[1].values()))
+        ],
+    )
+    origins = [(origin, facts["licence"], facts["texts"]) for origin, facts in manifest["origins"].items()]
+    _print("Origins", ["origin", "licence", "texts"], origins)
+    reasons = Counter[str]()
+    for drop in manifest["drops"]:
+        reasons[drop["reason"]] += drop["texts"]
+    _print("Dropped", ["reason", "texts"], reasons.most_common())
+    results.print(
+        f"{manifest['rows']['pairs']:,} pairs, {manifest['rows']['mono']:,} single sentences, "
+        f"{manifest['groups']:,} groups, the largest of {manifest['largest_group']['texts']:,} texts",
+        soft_wrap=True,
+    )
+    report = corpus.path / "report.html"
+    results.print(f"report: {escape(str(report))}", soft_wrap=True)
+    return report
+
+
+def _print(title: str, header: list[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    table = Table(title=title, title_justify="left")
+    for column, label in enumerate(header):
+        number = any(isinstance(row[column], int) for row in rows)
+        table.add_column(label, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*(f"{value:,}" if isinstance(value, int) else escape(str(value)) for value in row))
+    results.print(table)

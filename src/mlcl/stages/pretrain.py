@@ -1,0 +1,245 @@
+"""Pre-train a multilingual encoder on a corpus: InfoNCE with a momentum queue, and masked language modelling."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from mlcl.core.errors import UserError
+from mlcl.core.files import write_json
+from mlcl.core.progress import console, step, warn
+
+
+@dataclass(frozen=True)
+class TokenizerSettings:
+    """The tokenizer: one that exists, or a new one trained on the corpus."""
+
+    path: str | None = None
+    """Folder or hub id of a tokenizer; without it, that of model.model_name, or else a new one is trained."""
+    vocab_size: int = 32_000
+    """Entries of a new tokenizer."""
+    alpha: float = 0.5
+    """Exponent of the language sampling for a new tokenizer."""
+    max_sentences: int = 400_000
+    """Most sentences that a new tokenizer is trained on."""
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """Which pairs are drawn from the corpus."""
+
+    alpha: float = 0.5
+    """Languages are drawn by p ~ n^alpha: 1 = as the data lie, 0 = all alike."""
+    pivot: str | None = None
+    """A language that is favoured as the other side of a pair."""
+    pivot_share: float = 0.0
+    """Probability that the other side is the pivot, where the group has it; otherwise any language."""
+    dev_groups: int = 500
+    """Groups held out of training, for the retrieval score during training."""
+
+
+@dataclass(frozen=True)
+class InitialisationSettings:
+    """How a fresh backbone starts; a loaded one keeps its weights."""
+
+    embeddings: Literal["random", "sentence-id"] = "random"
+    """sentence-id: singular vectors of the token x sentence matrix of the corpus, cross-lingual before the first step."""
+    std: float = 0.1
+    """Standard deviation of the sentence-id embeddings."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of `mlcl pretrain`."""
+
+    corpus: str
+    """Corpus folder, made by `mlcl corpus build`."""
+    out: str
+    """Run folder: metrics.jsonl, checkpoints, tokenizer, and the finished model in OUT/model."""
+    tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
+    """The tokenizer."""
+    model: dict[str, Any] = field(default_factory=dict)
+    """Fields of MLCConfig: model_name, backbone, pooling, proj_size, max_length, ..."""
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    """Which pairs are drawn."""
+    initialisation: InitialisationSettings = field(default_factory=InitialisationSettings)
+    """How a fresh backbone starts."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """Fields of MLCTrainingArguments: per_device_train_batch_size (pairs), learning_rate, lm_weight, queue_size, ..."""
+    resume: bool = False
+    """Continue from the last checkpoint in OUT."""
+    overwrite: bool = False
+    """Start anew in an OUT that exists; its checkpoints are deleted."""
+
+
+def run(config: Config) -> Path:
+    """Pre-train, and return the folder of the finished model.
+
+    Raises:
+        UserError: settings or data that do not fit; before any expensive work where that can be known.
+    """
+    from mlcl.corpus.store import Corpus
+    from mlcl.model.model import MLCModel
+    from mlcl.training.memory import keep_freed_memory
+    from mlcl.training.retrieval_dev import DevPairs
+    from mlcl.training.sampling import Sampler
+    from mlcl.training.settings import model_config, training_arguments
+    from mlcl.training.sources import BatchSettings, CorpusSource
+    from mlcl.training.token_store import open_or_build
+    from mlcl.training.trainer import MLCTrainer
+
+    keep_freed_memory()
+    out = Path(config.out)
+    checkpoint = _checkpoint(config, out)
+    corpus = Corpus.open(config.corpus)
+    args = training_arguments({"output_dir": str(out), **config.training, "overwrite_output_dir": config.overwrite})
+    mlc_config = model_config(config.model)
+    if config.sampling.pivot is not None:
+        corpus.require([config.sampling.pivot])
+
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "settings.json", asdict(config))
+    tokenizer = _tokenizer(config, corpus, out)
+    mlc_config = _fit(mlc_config, tokenizer, args.max_length, corpus.languages)
+    _set_seed(args)
+    model = MLCModel(mlc_config)
+    _check_vocabulary(model, tokenizer)
+    max_length = min(args.max_length, model.max_length // 2 if args.uses_lm and args.tlm_share else model.max_length)
+
+    with step("token store"):
+        store = open_or_build(corpus, tokenizer, max_length, out)
+    if checkpoint is None and config.model.get("model_name") is None:
+        _initialise(model, store, tokenizer, config.initialisation)
+    sampler = Sampler(store, seed=args.seed, **asdict(config.sampling))
+    trainer = MLCTrainer(
+        model=model,
+        args=args,
+        train_dataset=CorpusSource(sampler, BatchSettings(pairs=args.per_device_train_batch_size)),
+        eval_dataset=DevPairs.from_sampler(sampler),
+        processing_class=tokenizer,
+    )
+    _describe(model, sampler, args)
+    if not model.supports_packing:
+        warn(f"a {model.backbone.config.model_type} backbone cannot run packed here; batches are padded by length")
+
+    trainer.train(resume_from_checkpoint=checkpoint)
+    return _finish(trainer, model, tokenizer, corpus, config, out)
+
+
+def _checkpoint(config: Config, out: Path) -> str | None:
+    """The checkpoint to continue from; refuses to touch a run that is there without being told to."""
+    checkpoints = sorted(out.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    if config.resume:
+        if not (out / "settings.json").is_file():
+            raise UserError("there is no run to resume", path=out, remedy="start it without --resume")
+        if not checkpoints:
+            warn(f"{out}: no checkpoint yet, starting from the beginning")
+        return str(checkpoints[-1]) if checkpoints else None
+    if config.overwrite:
+        for old in (*checkpoints, out / "model", out / "tokenizer"):
+            shutil.rmtree(old, ignore_errors=True)
+    elif out.exists() and any(out.iterdir()):
+        raise UserError(
+            "the output already exists", path=out, remedy="choose another --out, or pass --resume or --overwrite"
+        )
+    return None
+
+
+def _tokenizer(config: Config, corpus: Any, out: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    from mlcl.core.files import atomic_directory
+    from mlcl.text.tokenizer import train_tokenizer
+
+    settings = config.tokenizer
+    existing = settings.path or config.model.get("model_name")
+    folder = out / "tokenizer"
+    if existing is None and not folder.exists():
+        with step(f"training a tokenizer of {settings.vocab_size:,} entries"), atomic_directory(folder) as partial:
+            tokenizer = train_tokenizer(
+                corpus, vocab_size=settings.vocab_size, alpha=settings.alpha, max_sentences=settings.max_sentences
+            )
+            tokenizer.save_pretrained(partial)
+    try:
+        return AutoTokenizer.from_pretrained(existing or folder)
+    except (OSError, ValueError) as error:
+        first_line = str(error).partition("\n")[0]
+        raise UserError(f"cannot load the tokenizer {existing or folder}: {first_line}") from error
+
+
+def _fit(config: Any, tokenizer: Any, max_length: int, languages: list[str]) -> Any:
+    """Complete a fresh backbone's configuration with what the tokenizer decides."""
+    config.languages = config.languages or languages
+    config.max_seq_length = config.max_seq_length or max_length
+    if config.model_name is None:
+        ids = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+        defaults = {"model_type": "xlm-roberta", "max_position_embeddings": 514, "type_vocab_size": 1}
+        config.backbone = {**defaults, **(config.backbone or {}), "vocab_size": len(tokenizer), **ids}
+    return config
+
+
+def _initialise(model: Any, store: Any, tokenizer: Any, settings: InitialisationSettings) -> None:
+    from mlcl.training.initialisation import initialise_embeddings
+
+    if settings.embeddings == "sentence-id":
+        with step("sentence-id embeddings"):
+            initialise_embeddings(
+                model.get_input_embeddings(), store, tokenizer.all_special_ids, std=settings.std
+            )
+
+
+def _set_seed(args: Any) -> None:
+    from transformers import set_seed
+
+    set_seed(args.seed)
+
+
+def _check_vocabulary(model: Any, tokenizer: Any) -> None:
+    entries = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > entries:
+        raise UserError(
+            f"the tokenizer has {len(tokenizer)} entries and the model {entries}", remedy="use the model's own tokenizer"
+        )
+
+
+def _describe(model: Any, sampler: Any, args: Any) -> None:
+    millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    terms = [f"{args.info_nce_weight:g} x InfoNCE"] if args.info_nce_weight else []
+    terms += [f"{args.lm_weight:g} x LM"] if args.uses_lm else []
+    queue = f", queue of {args.queue_size:,}" if args.uses_queue else ""
+    console.print(
+        f"  {millions:.1f} M parameters, {sampler.pairs:,} sentences with a translation in "
+        f"{len(sampler.store.languages)} languages, J = {' + '.join(terms)}{queue}, "
+        f"{'bf16' if args.bf16 else 'fp32'} on {args.device}"
+    )
+
+
+def _finish(trainer: Any, model: Any, tokenizer: Any, corpus: Any, config: Config, out: Path) -> Path:
+    """Save OUT/model whole, with tokenizer, languages and model card; print where it is."""
+    from mlcl.core.files import atomic_directory
+    from mlcl.core.progress import results
+    from mlcl.reports.model_card import write_model_card
+
+    folder = out / "model"
+    if trainer.is_world_process_zero():
+        info = {
+            "languages": corpus.languages,
+            "sentences": corpus.sentences(),
+            "origins": corpus.manifest.get("origins", {}),
+            "steps": trainer.state.global_step,
+            "minutes": round(trainer.stopwatch.elapsed / 60, 2),
+            "pairs_seen": trainer.state.global_step * trainer.args.train_batch_size * trainer.args.world_size
+            * trainer.args.gradient_accumulation_steps,
+            "settings": json.loads(json.dumps(asdict(config), default=str)),
+        }  # fmt: skip
+        with atomic_directory(folder, overwrite=True) as partial:
+            model.save_pretrained(partial)
+            tokenizer.save_pretrained(partial)
+            write_json(partial / "mlcl.json", info)
+            write_model_card(partial, info)
+        console.print(f"[green]✓[/green] {trainer.state.global_step} steps in {info['minutes']} min; the model is in")
+        results.print(str(folder), soft_wrap=True)
+    return folder

@@ -1,0 +1,1 @@
+"""Pre-training: token store, sampler, batches, momentum encoder, trainer, arguments, callbacks."""

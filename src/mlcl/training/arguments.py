@@ -1,0 +1,92 @@
+"""`MLCTrainingArguments`: Hugging Face's arguments and those of the joint objective."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+
+from mlcl.core.errors import UserError
+
+_HELP = "help"
+
+
+def _option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={_HELP: text})
+
+
+@dataclass
+class MLCTrainingArguments(TrainingArguments):
+    """Arguments of `MLCTrainer`: all of `transformers.TrainingArguments`, and the following.
+
+    `per_device_train_batch_size` counts pairs. J = info_nce_weight * InfoNCE + lm_weight * LM, each term under its own
+    mean.
+
+    Raises:
+        UserError: values that cannot be trained with; all of them are named at once.
+    """
+
+    bf16: bool | None = _option(None, "Compute in bfloat16; None = where the hardware does.")  # type: ignore[assignment]
+    overwrite_output_dir: bool = _option(False, "Start anew in an output folder that is not empty.")
+    temperature: float = _option(0.05, "Temperature of InfoNCE.")
+    margin: float = _option(0.0, "Additive margin of InfoNCE on the positive (LaBSE).")
+    symmetric: bool = _option(True, "Average both directions over the batch.")
+    info_nce_weight: float = _option(1.0, "Weight w of the contrastive term; 0 trains the LM term alone.")
+    lm_weight: float = _option(1.0, "Weight lambda of the LM term; 0 leaves it out.")
+    lm_share: float = _option(0.25, "Inputs of the LM term per pair of the batch.")
+    tlm_share: float = _option(0.5, "Share of the LM inputs that are translation pairs (TLM); the others are MLM.")
+    mlm_probability: float = _option(0.15, "Share of tokens that are masked.")
+    queue_size: int = _option(0, "Keys in the queue of negatives; 0 = no queue and no momentum encoder.")
+    momentum: float = _option(0.995, "Momentum of the key encoder, per optimiser update.")
+    max_length: int = _option(128, "Longest sentence in tokens, special tokens included.")
+    max_minutes: float | None = _option(
+        None, "Wall-clock budget of training; the learning rate then decays over this time. None = by steps or epochs."
+    )
+
+    def __post_init__(self) -> None:
+        self.remove_unused_columns = False
+        self.use_cpu = self.use_cpu or not torch.cuda.is_available()  # transformers refuses bf16 on a CPU otherwise
+        if self.bf16 is None:
+            self.bf16 = bf16_pays() and not self.fp16
+        if self.max_minutes is not None and self.max_steps <= 0:
+            self.max_steps = 10_000_000  # the clock ends the run
+        super().__post_init__()
+        problems = [
+            f"{name} is {value}, it must be {rule}"
+            for name, value, fine, rule in (
+                ("temperature", self.temperature, self.temperature > 0, "above 0"),
+                ("info_nce_weight", self.info_nce_weight, self.info_nce_weight >= 0, "at least 0"),
+                ("lm_weight", self.lm_weight, self.lm_weight >= 0, "at least 0"),
+                ("lm_share", self.lm_share, self.lm_share >= 0, "at least 0"),
+                ("tlm_share", self.tlm_share, 0 <= self.tlm_share <= 1, "in [0, 1]"),
+                ("mlm_probability", self.mlm_probability, 0 < self.mlm_probability < 1, "in (0, 1)"),
+                ("queue_size", self.queue_size, self.queue_size >= 0, "at least 0"),
+                ("momentum", self.momentum, 0 <= self.momentum < 1, "in [0, 1)"),
+                ("max_minutes", self.max_minutes, self.max_minutes is None or self.max_minutes > 0, "above 0"),
+                ("max_length", self.max_length, self.max_length >= 4, "at least 4"),
+            )
+            if not fine
+        ]
+        if self.info_nce_weight == 0 and self.lm_weight == 0:
+            problems.append("info_nce_weight and lm_weight are both 0, nothing would be trained")
+        if problems:
+            raise UserError("; ".join(problems))
+
+    @property
+    def uses_lm(self) -> bool:
+        """Whether the LM term is part of the objective."""
+        return self.lm_weight > 0 and self.lm_share > 0
+
+    @property
+    def uses_queue(self) -> bool:
+        """Whether there are a queue and a momentum encoder."""
+        return self.queue_size > 0 and self.info_nce_weight > 0
+
+
+def bf16_pays() -> bool:
+    """Whether this machine computes bf16 in hardware: a GPU that does, or a CPU with AMX or AVX-512 BF16."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -1,0 +1,78 @@
+"""Token embeddings that are cross-lingual before the first step: which sentences does a token occur in?
+
+In: a `TokenStore`. Out: an embedding matrix (V, D). Tokens that translate each other occur in the same groups, so the
+left singular vectors of the token x group matrix put them close together (cross-lingual latent semantic indexing, Dumais
+et al. 1997; sentence-id features, Levy et al., arXiv 1608.05426). It takes seconds where contrastive training from random
+embeddings takes many minutes to get as far.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mlcl.training.token_store import TokenStore
+
+_OVERSAMPLING = 16  # extra columns that make the randomised SVD accurate (Halko et al., arXiv 0909.4061)
+_ITERATIONS = 3
+
+
+@torch.no_grad()
+def initialise_embeddings(embedding: nn.Embedding, store: TokenStore, special_ids: list[int], *, std: float) -> int:
+    """Overwrite the rows of all tokens that occur in translations; rows of special tokens stay as they are.
+
+    Args:
+        embedding: The input embedding (V, D).
+        store: The tokenised corpus.
+        special_ids: Token ids that carry no meaning of their own.
+        std: Standard deviation of the new entries.
+
+    Returns:
+        Number of rows that were set.
+    """
+    vocab_size, dim = embedding.weight.shape
+    counts = token_group_matrix(store, vocab_size, special_ids)
+    vectors = left_singular_vectors(counts, min(dim, *counts.shape))
+    norms = vectors.norm(dim=1, keepdim=True)
+    known = norms[:, 0] > 1e-12
+    rows = nn.functional.pad(vectors / norms.clamp(min=1e-12), (0, dim - vectors.shape[1]))
+    embedding.weight[known] = (rows[known] * std * dim**0.5).to(embedding.weight)
+    return int(known.sum())
+
+
+def token_group_matrix(
+    store: TokenStore, vocab_size: int, special_ids: list[int], max_tokens: int = 50_000_000
+) -> Tensor:
+    """Sparse (V, G) matrix of log(1 + how often token v occurs in the versions of sentence g).
+
+    Args:
+        store: The tokenised corpus; only sentences with a group count.
+        vocab_size: V.
+        special_ids: Tokens that are left out.
+        max_tokens: Only so many tokens from the start of the store are read, which bounds the memory.
+    """
+    offsets = np.asarray(store.offsets[: store.parallel + 1])
+    sentences = int(np.searchsorted(offsets, max_tokens, side="right")) - 1
+    tokens = np.asarray(store.tokens[: offsets[sentences]]).astype(np.int64)
+    groups = np.repeat(np.asarray(store.group[:sentences]), np.diff(offsets[: sentences + 1]))
+    keep = ~np.isin(tokens, special_ids) & (groups >= 0)
+    _, groups = np.unique(groups[keep], return_inverse=True)
+    width = int(groups.max(initial=-1)) + 1
+    cells, counts = np.unique(tokens[keep] * max(width, 1) + groups, return_counts=True)
+    indices = torch.from_numpy(np.stack(np.divmod(cells, max(width, 1))))
+    values = torch.from_numpy(np.log1p(counts)).float()
+    return torch.sparse_coo_tensor(indices, values, (vocab_size, width), is_coalesced=True)
+
+
+def left_singular_vectors(matrix: Tensor, rank: int, seed: int = 0) -> Tensor:
+    """The first `rank` left singular vectors (V, rank) of a sparse (V, G) matrix by randomised subspace iteration."""
+    generator = torch.Generator().manual_seed(seed)
+    rows, transposed = matrix.to_sparse_csr(), matrix.t().coalesce().to_sparse_csr()
+    width = min(rank + _OVERSAMPLING, *matrix.shape)
+    basis = torch.randn(matrix.shape[0], width, generator=generator)
+    for _ in range(_ITERATIONS):
+        basis = torch.linalg.qr(rows @ (transposed @ basis)).Q
+    small = transposed @ basis  # (G, width)
+    _, rotation = torch.linalg.eigh(small.T @ small)  # ascending
+    return basis @ rotation.flip(1)[:, :rank]

@@ -1,0 +1,210 @@
+"""Where training batches come from: a tokenised corpus, or a data set with anchor and positive columns.
+
+A source makes batch number i from nothing but its seed and i; `loader` turns it into what the Trainer iterates over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from mlcl.core.errors import UserError
+from mlcl.training.batching import Batch, Ids, Masking, concatenate, make_batch
+from mlcl.training.sampling import Sampler as CorpusSampler
+from mlcl.training.token_store import encode
+
+_MASKS, _PERMUTATION = 3, 4  # names of random streams beside those of sampling.py
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """What a batch holds.
+
+    Attributes:
+        pairs: Translation pairs of one batch (one rank, one micro-batch).
+        lm_sentences: Inputs for the LM term.
+        tlm_share: Share of these that are translation pairs (TLM); the others are single sentences (MLM).
+        with_keys: Whether the momentum encoder needs the positives once more.
+        masking: How tokens are masked; None without an LM term.
+        seed: Seed of everything drawn.
+    """
+
+    pairs: int
+    lm_sentences: int = 0
+    tlm_share: float = 0.0
+    with_keys: bool = False
+    masking: Masking | None = None
+    seed: int = 0
+
+
+class Source(Dataset[Batch]):
+    """Makes batch number i; `len` is the number of batches in one epoch over all ranks."""
+
+    settings: BatchSettings
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __getitem__(self, number: int) -> Batch:
+        raise NotImplementedError
+
+    def _assemble(
+        self,
+        number: int,
+        anchors: list[Ids],
+        positives: list[Ids],
+        single: list[Ids],
+        ids: np.ndarray | None = None,
+        hard_negatives: Sequence[Ids] = (),
+    ) -> Batch:
+        """Mask the LM inputs (`single` sentences, then pairs of the batch) and pack everything."""
+        settings = self.settings
+        pairs = [concatenate(*pair) for pair in zip(anchors, positives, strict=True)]
+        return make_batch(
+            anchors,
+            positives,
+            ids=ids,
+            hard_negatives=hard_negatives,
+            lm=[*single, *pairs[: settings.lm_sentences - len(single)]] if settings.lm_sentences else [],
+            masking=settings.masking,
+            rng=np.random.default_rng((settings.seed, _MASKS, number)),
+            with_keys=settings.with_keys,
+        )
+
+    @property
+    def _single_sentences(self) -> int:
+        return round(self.settings.lm_sentences * (1 - self.settings.tlm_share))
+
+
+class CorpusSource(Source):
+    """Batches from a tokenised corpus, languages drawn by temperature. One epoch draws as many pairs as there are."""
+
+    def __init__(self, sampler: CorpusSampler, settings: BatchSettings) -> None:
+        self.sampler, self.settings = sampler, settings
+
+    def __len__(self) -> int:
+        return max(1, self.sampler.pairs // self.settings.pairs)
+
+    def __getitem__(self, number: int) -> Batch:
+        draw = self.sampler.draw(number, self.settings.pairs, self._single_sentences)
+        store = self.sampler.store
+        anchors, positives, single = (
+            [store.sentence(i) for i in rows] for rows in (draw.anchors, draw.positives, draw.lm)
+        )
+        return self._assemble(number, anchors, positives, single, ids=store.group[draw.anchors])
+
+
+class TextSource(Source):
+    """Batches from rows with the texts `anchor`, `positive` and, if there, `negative`; shuffled anew in each epoch.
+
+    Args:
+        rows: A `datasets.Dataset`, or any sequence of dictionaries.
+        tokenizer: A Hugging Face tokenizer.
+        max_length: Longest text in tokens.
+        settings: What a batch holds.
+        collate: Turns a list of rows into a `Batch` instead of the built-in way.
+
+    Raises:
+        UserError: no rows, or a column that is missing.
+    """
+
+    def __init__(
+        self,
+        rows: Any,
+        tokenizer: Any,
+        max_length: int,
+        settings: BatchSettings,
+        collate: Callable[[list[dict[str, Any]]], Batch] | None = None,
+    ) -> None:
+        if len(rows) == 0:
+            raise UserError("the training set is empty")
+        if collate is None and (missing := {"anchor", "positive"} - set(rows[0])):
+            raise UserError(
+                f"the training set has no column {', '.join(sorted(missing))}; it has {', '.join(rows[0])}",
+                remedy="rename its columns to anchor, positive and, if there are hard negatives, negative",
+            )
+        self.rows, self.tokenizer, self.max_length = rows, tokenizer, max_length
+        self.settings, self.collate = settings, collate
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.settings.pairs)
+
+    def __getitem__(self, number: int) -> Batch:
+        epoch, batch = divmod(number, len(self))
+        order = np.random.default_rng((self.settings.seed, _PERMUTATION, epoch)).permutation(len(self.rows))
+        chosen = order[batch * self.settings.pairs : (batch + 1) * self.settings.pairs]
+        rows = [self.rows[int(i)] for i in chosen]
+        if self.collate is not None:
+            return self.collate(rows)
+        anchors, positives = (self._encode([row[name] for row in rows]) for name in ("anchor", "positive"))
+        negatives = [text for row in rows for text in _as_list(row.get("negative"))]
+        hard_negatives = self._encode(negatives) if negatives else []
+        single = (anchors + positives)[: self._single_sentences]
+        ids = _text_groups([(row["anchor"], row["positive"]) for row in rows])
+        return self._assemble(number, anchors, positives, single, ids=ids, hard_negatives=hard_negatives)
+
+    def _encode(self, texts: list[str]) -> list[Ids]:
+        return [np.asarray(ids) for ids in encode(self.tokenizer, texts, self.max_length)]
+
+
+def _as_list(value: Any) -> list[str]:
+    return [] if value is None else [value] if isinstance(value, str) else list(value)
+
+
+def _text_groups(pairs: list[tuple[str, str]]) -> np.ndarray:
+    """Group ids (B,) of pairs that share a text, so that equal texts in a batch are no negatives of each other."""
+    parent = list(range(len(pairs)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            i = parent[i]
+        return i
+
+    first: dict[str, int] = {}
+    for i, texts in enumerate(pairs):
+        for text in texts:
+            parent[root(i)] = root(first.setdefault(text, i))
+    return np.array([root(i) for i in range(len(pairs))], dtype=np.int64)
+
+
+class _BatchNumbers(Sampler[list[int]]):
+    """Numbers of the batches of this rank, epoch after epoch.
+
+    It is the loader's batch sampler (each "batch" is one number), because that is what transformers tells the epoch to
+    and what accelerate skips in when a run is resumed.
+    """
+
+    def __init__(self, source: Source, rank: int, world_size: int) -> None:
+        self.source, self.rank, self.world_size, self.epoch = source, rank, world_size, 0
+
+    @property
+    def batch_sampler(self) -> _BatchNumbers:
+        """Where transformers looks for `set_epoch`."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by transformers at the start of each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return max(1, len(self.source) // self.world_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        first = self.epoch * len(self)
+        return ([(first + i) * self.world_size + self.rank] for i in range(len(self)))
+
+
+def loader(source: Source, *, rank: int, world_size: int, workers: int, pin_memory: bool) -> DataLoader[Batch]:
+    """A data loader over the batches of one rank."""
+    numbers = _BatchNumbers(source, rank, world_size)
+    return DataLoader(
+        source, batch_sampler=numbers, collate_fn=_only, num_workers=workers, pin_memory=pin_memory and workers == 0
+    )
+
+
+def _only(batches: list[Batch]) -> Batch:
+    return batches[0]
