@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -16,6 +19,10 @@ os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("MPLBACKEND", "agg")
+
+# Two busy cores make any deadline a coin toss.
+settings.register_profile("mlcl", deadline=None)
+settings.load_profile("mlcl")
 
 
 @pytest.fixture(scope="session")
@@ -70,3 +77,66 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+_WORDS = {
+    "en": "the cat dog house sees runs old new red blue tree water".split(),
+    "de": "die katze hund haus sieht rennt alt neu rot blau baum wasser".split(),
+    "ja": "その ねこ いぬ いえ みる はしる ふるい あたらしい あか あお き みず".split(),
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """300 sentences word for word in three languages, and 60 more in English alone."""
+    from mlcl.corpus.store import CorpusWriter
+
+    folder = tmp_path_factory.mktemp("corpus")
+    chance, writer = random.Random(0), CorpusWriter(folder)
+    choices = [[chance.randrange(12) for _ in range(chance.randint(3, 9))] for _ in range(360)]
+    texts = [{tag: " ".join(words[i] for i in choice) for tag, words in _WORDS.items()} for choice in choices]
+    place = {"document": "", "origin": "made-up"}
+    writer.write_pairs(
+        [
+            {"source_lang": "en", "target_lang": tag, "source": text["en"], "target": text[tag], "group": i, **place}
+            for i, text in enumerate(texts[:300])
+            for tag in ("de", "ja")
+        ]
+    )
+    writer.write_mono([{"lang": "en", "text": text["en"], "group": -1, **place} for text in texts[300:]])
+    writer.close()
+    return folder
+
+
+@pytest.fixture
+def tiny_settings(tiny_corpus: Path, tmp_path: Path) -> dict[str, Any]:
+    """Settings of `mlcl pretrain` with both terms and a queue, for a few steps."""
+    return {
+        "corpus": str(tiny_corpus),
+        "out": str(tmp_path / "run"),
+        "tokenizer": {"vocab_size": 700},
+        "model": {
+            "backbone": {
+                "hidden_size": 32,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 4,
+                "intermediate_size": 64,
+                "max_position_embeddings": 80,
+            }
+        },
+        "sampling": {"dev_groups": 20},
+        "training": {
+            "per_device_train_batch_size": 32,
+            "gradient_accumulation_steps": 2,
+            "max_steps": 12,
+            "warmup_steps": 2,
+            "learning_rate": 2.0e-3,
+            "queue_size": 200,
+            "momentum": 0.9,
+            "max_length": 32,
+            "logging_steps": 2,
+            "save_steps": 4,
+            "eval_strategy": "steps",
+            "eval_steps": 4,
+        },
+    }

@@ -43,7 +43,7 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (package / "__init__.py").write_text('"""Stages."""\n')
     bodies = {
         "corpus_build": 'print("built", config.vocab_size)',
-        "corpus_stats": 'print("counted", config.folder)',
+        "corpus_stats": 'print("counted", config.folder)\n    return config.folder',
         "fail": 'raise UserError("it is\\nmissing", path="some/file", line=3, remedy="look there")',
         "bug": 'raise ZeroDivisionError("ours")',
         "stop": "raise KeyboardInterrupt",
@@ -89,7 +89,7 @@ def test_a_verb_runs_with_its_flags(stages, capsys):
     assert cli.main(["corpus", "build", "--vocab-size", "7"]) == 0
     assert capsys.readouterr().out == "built 7\n"
     assert cli.main(["corpus", "stats", "--folder=x"]) == 0
-    assert capsys.readouterr().out == "counted x\n"
+    assert capsys.readouterr().out == "counted x\nx\n", "what a stage returns is the last line"
 
 
 @pytest.mark.parametrize(

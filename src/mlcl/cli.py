@@ -59,7 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(_overview([other for other in known if other.words[0] == argv[0]]))
             return 0
         name = "mlcl " + " ".join(verb.words)
-        _run(verb, argv[len(verb.words) :], name)
+        made = _run(verb, argv[len(verb.words) :], name)
+        if made is not None:
+            print(made)
         sys.stdout.flush()
         return 0
     except UserError as error:
@@ -73,11 +75,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
 
 
-def _run(verb: Verb, argv: list[str], name: str) -> None:
+def _run(verb: Verb, argv: list[str], name: str) -> object:
     from mlcl.core.flags import parse
 
     stage = importlib.import_module(verb.module)
-    stage.run(parse(stage.Config, argv, name, stage.__doc__ or ""))
+    return stage.run(parse(stage.Config, argv, name, stage.__doc__ or ""))
 
 
 def _choose(known: list[Verb], argv: list[str]) -> Verb | None:

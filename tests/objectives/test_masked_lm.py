@@ -31,7 +31,9 @@ def test_nothing_masked_is_zero_with_a_gradient():
     hidden, weight = torch.randn(3, 4, requires_grad=True), torch.randn(5, 4, requires_grad=True)
     loss = masked_lm_loss(hidden, weight, torch.full((3,), -100))
     loss.backward()
-    assert loss.item() == 0 and weight.grad is not None and not weight.grad.any()
+    assert loss.item() == 0
+    assert weight.grad is not None
+    assert not weight.grad.any()
 
 
 def test_a_uniform_model_pays_the_log_of_the_vocabulary():

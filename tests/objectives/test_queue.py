@@ -40,7 +40,8 @@ def test_state_dict_carries_everything():
     keys, ids = torch.randn(2, 3), torch.tensor([1, 2])
     queue.enqueue(keys, ids)
     copy.enqueue(keys, ids)
-    assert torch.equal(queue.vectors, copy.vectors) and torch.equal(queue.ids, copy.ids)
+    assert torch.equal(queue.vectors, copy.vectors)
+    assert torch.equal(queue.ids, copy.ids)
 
 
 def test_bad_sizes_and_ids_are_refused():

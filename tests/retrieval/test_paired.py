@@ -42,7 +42,9 @@ def test_sides_must_have_the_same_length():
 
 def test_alignment_and_uniformity_by_definition():
     x, y = _pairs(30)
-    assert alignment(x, y) == pytest.approx(np.mean([np.sum((a - b) ** 2) for a, b in zip(x, y, strict=True)]), rel=1e-5)
+    assert alignment(x, y) == pytest.approx(
+        np.mean([np.sum((a - b) ** 2) for a, b in zip(x, y, strict=True)]), rel=1e-5
+    )
     kernel = [np.exp(-2 * np.sum((x[i] - x[j]) ** 2)) for i in range(30) for j in range(30) if i != j]
     assert uniformity(x) == pytest.approx(np.log(np.mean(kernel)), rel=1e-4)
     assert uniformity(np.tile(x[:1], (5, 1))) == pytest.approx(0, abs=1e-5)  # a collapsed space

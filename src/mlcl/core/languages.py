@@ -60,7 +60,7 @@ def _unknown(code: str) -> UserError:
 
 @cache
 def base(tag: str) -> str:
-    """The language of a canonical tag without its region; the script stays (`pt-BR` -> `pt`, `zh-Hant` -> `zh-Hant`)."""
+    """A canonical tag without its region; the script stays (`pt-BR` -> `pt`, `zh-Hant` -> `zh-Hant`)."""
     language = langcodes.Language.get(tag)
     return "-".join(part for part in (language.language, language.script) if part)
 

@@ -113,6 +113,8 @@ def build(
             write_report(manifest, folder / "report.html")
 
     _warn_of_bad_rows(reports)
+    if (texts := manifest["largest_group"]["texts"]) > max(1000, 0.01 * manifest["texts"]["kept"]):
+        warn(f"one group has {texts:,} texts: texts of it are never negatives of one another; see the report")
     return Corpus.open(out)
 
 

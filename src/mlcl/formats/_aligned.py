@@ -102,7 +102,8 @@ def records(versions: Sequence[Version], rows: RowCounter, documents: Sequence[s
             yield Record(texts, document=documents[index] if documents else "")
 
 
-_LINE_ALIGNED = re.compile(r"(?:(?P<prefix>.+)\.)?(?P<code>[A-Za-z]{2,3}(?:[-_@][A-Za-z0-9]+)*)(?:\.txt)?(?:\.gz)?")
+_LINE_ALIGNED = re.compile(r"(?:(?P<prefix>.+)\.)?(?P<code>[A-Za-z]{2,3}(?:[-_@][A-Za-z0-9]+)*)")
+_ENDINGS = ("csv", "log", "tsv", "txt", "xml")  # codes of small languages as well, but not where a file name ends
 
 
 def load_folder(path: Path, *, languages: Sequence[str] | None = None, always: Sequence[str] = ()) -> list[Version]:
@@ -119,8 +120,8 @@ def load_folder(path: Path, *, languages: Sequence[str] | None = None, always: S
     folder, wanted = (path, None) if path.is_dir() else (existing(path.parent), path.name)
     sets: dict[str, dict[str, Path]] = {}
     for file in sorted(folder.iterdir()):
-        match = _LINE_ALIGNED.fullmatch(file.name)
-        if match and file.is_file() and is_language(match["code"]) and wanted in (None, match["prefix"] or ""):
+        match = _LINE_ALIGNED.fullmatch(file.name.removesuffix(".gz").removesuffix(".txt"))
+        if match and file.is_file() and _is_language(match["code"]) and wanted in (None, match["prefix"] or ""):
             sets.setdefault(match["prefix"] or "", {})[match["code"]] = file
     if len(sets) > 1:
         raise UserError(
@@ -133,10 +134,10 @@ def load_folder(path: Path, *, languages: Sequence[str] | None = None, always: S
     return read_aligned({code: files[code] for code in select(tags, languages, path, always)}, tags)
 
 
-def is_language(code: str) -> bool:
-    """Whether a code names a language."""
+def _is_language(code: str) -> bool:
+    """Whether the ending of a file names a language."""
     try:
         canonical(code)
     except UserError:
         return False
-    return True
+    return code not in _ENDINGS

@@ -4,8 +4,8 @@ transformers looks attention up by name in a registry; ours is registered as `ml
 sentence by sentence over the packed stream; outside it is plain SDPA. Packed position ids alone are not enough:
 transformers 5 then lets attention leak across the sentences of XLM-R without an error.
 
-On a CPU the backward of bf16 SDPA is pathologically slow, and autograd would add up one dense (T, D) gradient per length;
-an own function does both with matmul and a float32 softmax, writing into one buffer.
+On a CPU the backward of bf16 SDPA is pathologically slow, and autograd would add up one dense (T, D) gradient per
+length; an own function does both with matmul and a float32 softmax, writing into one buffer.
 """
 
 from __future__ import annotations
@@ -71,7 +71,13 @@ def attention(
 
 
 def _padded_attention(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None, dropout: float
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    scaling: float | None,
+    dropout: float,
 ) -> Tensor:
     """Plain attention (B, H, L, K) -> (B, L, H, K): in bf16 on a CPU, SDPA's backward takes nine times as long."""
     scores = torch.matmul(query, key.transpose(-1, -2)) * (query.shape[-1] ** -0.5 if scaling is None else scaling)

@@ -14,6 +14,8 @@ class MaskedLMHead(nn.Module):
     `forward` maps states (T, H) to states (T, H) for `masked_lm_loss(hidden, embedding_weight, labels, head.bias)`.
     """
 
+    bias: nn.Parameter
+
     def __init__(self, hidden_size: int, vocab_size: int, layer_norm_eps: float = 1e-5) -> None:
         super().__init__()
         self.dense = nn.Linear(hidden_size, hidden_size)

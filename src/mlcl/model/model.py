@@ -58,6 +58,7 @@ class MLCModel(PreTrainedModel):
     base_model_prefix = "mlc"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
+    backbone: Any  # a PreTrainedModel of any family
 
     def __init__(self, config: MLCConfig) -> None:
         super().__init__(config)
@@ -99,7 +100,7 @@ class MLCModel(PreTrainedModel):
             not self.training or dropout == 0
         )  # fmt: skip
 
-    def get_input_embeddings(self) -> nn.Module:
+    def get_input_embeddings(self) -> nn.Embedding:
         """The token embedding, shared with the masked-LM head."""
         return self.backbone.get_input_embeddings()
 
@@ -116,8 +117,8 @@ class MLCModel(PreTrainedModel):
     ) -> MLCOutput:
         """Encode a padded batch: input_ids (N, L), attention_mask (N, L) -> embeddings (N, D), states (N, L, H).
 
-        With `lengths` (N,) the input is a packed stream instead, as for `forward_packed`; this is the way in for wrappers
-        such as DDP, which see `forward` only.
+        With `lengths` (N,) the input is a packed stream instead, as for `forward_packed`; this is the way in for
+        wrappers such as DDP, which see `forward` only.
         """
         if input_ids is None:
             raise ValueError("input_ids are needed")
@@ -138,7 +139,7 @@ class MLCModel(PreTrainedModel):
         """
         if not self.supports_packing:
             return self._forward_chunks(input_ids, lengths)
-        position_ids = (packing.positions(lengths) + self._first_position).to(input_ids.device)  # (T,)
+        position_ids = (packing.positions(lengths) + (self._first_position or 0)).to(input_ids.device)  # (T,)
         with attention.packed(lengths):
             output = self.backbone(input_ids=input_ids[None], position_ids=position_ids[None])
         hidden = output.last_hidden_state[0]  # (T, H)
@@ -191,8 +192,9 @@ class MLCModel(PreTrainedModel):
             nn.init.zeros_(module.bias)
 
 
-def _make_backbone(config: MLCConfig) -> tuple[PreTrainedModel, PreTrainedModel | None]:
+def _make_backbone(config: MLCConfig) -> tuple[Any, PreTrainedModel | None]:
     """The backbone, and the masked LM that it was taken from if there is one; fills `config.backbone` in."""
+    backbone: Any
     masked_lm = None
     if config.model_name is not None and config.backbone is None:
         backbone, masked_lm = _load(config, config.model_name)
@@ -224,7 +226,7 @@ def _load(config: MLCConfig, name: str) -> tuple[PreTrainedModel, PreTrainedMode
             return AutoModel.from_pretrained(name, **options), masked_lm
     except (OSError, ValueError) as error:
         first_line = str(error).partition("\n")[0]
-        raise UserError(f"cannot load the backbone {name!r}: {first_line}", remedy="give a hub id or a folder") from error
+        raise UserError(f"cannot load the backbone {name!r}: {first_line}", remedy="hub id or folder?") from error
 
 
 def _attention_for(config: MLCConfig, model_type: str | None = None) -> str | None:

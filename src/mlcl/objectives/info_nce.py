@@ -48,7 +48,7 @@ def info_nce(
         ValueError: shapes that do not fit.
     """
     if queries.shape != keys.shape or queries.dim() != 2:
-        raise ValueError(f"queries {tuple(queries.shape)} and keys {tuple(keys.shape)} must both be (N, D)")
+        raise ValueError(f"queries {tuple(queries.shape)} and keys {tuple(keys.shape)} must be (N, D) both")
     if negatives is not None and (negatives.dim() != 2 or negatives.shape[1] != queries.shape[1]):
         raise ValueError(f"negatives {tuple(negatives.shape)} must be (M, {queries.shape[1]})")
     if ids is not None and ids.shape != queries.shape[:1]:

@@ -4,7 +4,8 @@ A stage is a frozen dataclass `Config`, whose field docstrings become `--help`, 
 
     run(config: Config) -> Path | None
 
-which reads from top to bottom, prints its results on standard output (progress goes to standard error) and returns what
-it made. Its module docstring's first line is what `mlcl --help` says of it. `pipelines/` holds stages that compose
-others. Metadata of a field may say `{"positional": True}`; a trailing underscore is no part of the flag (`in_` is `--in`).
+which reads from top to bottom and returns what it made, if anything; the command line prints that path as its last
+line. Results go to standard output, progress to standard error. The first line of the module's docstring is what
+`mlcl --help` says of it. `pipelines/` holds stages that compose others. Metadata of a field may say
+`{"positional": True}`; a trailing underscore is no part of the flag (`in_` is `--in`).
 """

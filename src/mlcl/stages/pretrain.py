@@ -23,8 +23,8 @@ class TokenizerSettings:
     """Entries of a new tokenizer."""
     alpha: float = 0.5
     """Exponent of the language sampling for a new tokenizer."""
-    max_sentences: int = 400_000
-    """Most sentences that a new tokenizer is trained on."""
+    max_sentences: int | None = None
+    """Most sentences that a new tokenizer is trained on; None = 6 per entry."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class InitialisationSettings:
     """How a fresh backbone starts; a loaded one keeps its weights."""
 
     embeddings: Literal["random", "sentence-id"] = "random"
-    """sentence-id: singular vectors of the token x sentence matrix of the corpus, cross-lingual before the first step."""
+    """sentence-id: singular vectors of the corpus' token x sentence matrix, cross-lingual before the first step."""
     std: float = 0.1
     """Standard deviation of the sentence-id embeddings."""
 
@@ -186,9 +186,7 @@ def _initialise(model: Any, store: Any, tokenizer: Any, settings: Initialisation
 
     if settings.embeddings == "sentence-id":
         with step("sentence-id embeddings"):
-            initialise_embeddings(
-                model.get_input_embeddings(), store, tokenizer.all_special_ids, std=settings.std
-            )
+            initialise_embeddings(model.get_input_embeddings(), store, tokenizer.all_special_ids, std=settings.std)
 
 
 def _set_seed(args: Any) -> None:
@@ -201,7 +199,7 @@ def _check_vocabulary(model: Any, tokenizer: Any) -> None:
     entries = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > entries:
         raise UserError(
-            f"the tokenizer has {len(tokenizer)} entries and the model {entries}", remedy="use the model's own tokenizer"
+            f"the tokenizer has {len(tokenizer)} entries and the model {entries}", remedy="use the model's own"
         )
 
 

@@ -50,7 +50,7 @@ _ASCII = [chr(code) for code in range(0x21, 0x7F)]
 _CUT = "\uffff"  # a noncharacter: stands for rare characters while training
 _CHARACTER_COVERAGE = 0.9995  # of the running characters; sentencepiece's default for large alphabets
 _ALPHABET_SHARE = 1 / 3  # of the vocabulary, at most
-_SENTENCES_PER_ENTRY, _CHARACTERS_PER_ENTRY = 6, 250  # of the vocabulary; see docs/experiments.md
+_SENTENCES_PER_ENTRY, _CHARACTERS_PER_ENTRY = 4, 160  # of the vocabulary
 
 
 def train_tokenizer(
@@ -63,7 +63,7 @@ def train_tokenizer(
         corpus: The corpus (`mlcl.corpus.store.Corpus`).
         vocab_size: Entries, special tokens and bytes included. A small corpus may give fewer.
         alpha: Exponent of the temperature sampling of languages, in [0, 1].
-        max_sentences: Most sentences to train on; None = 6 per vocabulary entry, and 250 characters. Training time
+        max_sentences: Most sentences to train on; None = 4 per vocabulary entry, and 160 characters. Training time
             grows with their number, the result hardly changes (1 % more tokens with a quarter of the sentences).
         seed: Seed of the sample.
         max_length: `model_max_length` of the tokenizer, in tokens.

@@ -1,7 +1,8 @@
 """From token ids to the tensors of one training step.
 
 In: anchors, positives, hard negatives and sentences for the LM term, as token ids. Out: one packed stream with
-everything the online encoder sees, its LM labels, the group ids, and a second pack with the keys for the momentum encoder.
+everything the online encoder sees, its LM labels, the group ids, and a second pack with the keys for the momentum
+encoder.
 """
 
 from __future__ import annotations
@@ -135,7 +136,8 @@ def make_batch(
     masked: list[Ids] = []
     labels: list[Ids] = [np.full(len(sequence), -100, dtype=np.int64) for sequence in plain]
     if len(lm):
-        assert masking is not None and rng is not None
+        assert masking is not None
+        assert rng is not None
         for sequence in lm:
             inputs, targets = masking.apply(sequence, rng)
             masked.append(inputs)

@@ -1,9 +1,9 @@
 """Token embeddings that are cross-lingual before the first step: which sentences does a token occur in?
 
 In: a `TokenStore`. Out: an embedding matrix (V, D). Tokens that translate each other occur in the same groups, so the
-left singular vectors of the token x group matrix put them close together (cross-lingual latent semantic indexing, Dumais
-et al. 1997; sentence-id features, Levy et al., arXiv 1608.05426). It takes seconds where contrastive training from random
-embeddings takes many minutes to get as far.
+left singular vectors of the token x group matrix put them close together (cross-lingual latent semantic indexing,
+Dumais et al. 1997; sentence-id features, Levy et al., arXiv 1608.05426). It takes seconds where contrastive training
+from random embeddings takes many minutes to get as far.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class MomentumEncoder(nn.Module):
@@ -30,7 +30,8 @@ class MomentumEncoder(nn.Module):
     @torch.no_grad()
     def update(self, online: nn.Module) -> None:
         """Move towards the online encoder: once per optimiser update. Buffers are copied."""
-        mine, theirs = list(self.encoder.parameters()), list(online.parameters())
+        mine: list[Tensor] = list(self.encoder.parameters())
+        theirs: list[Tensor] = list(online.parameters())
         torch._foreach_lerp_(mine, theirs, 1 - self.momentum)
         for own, other in zip(self.encoder.buffers(), online.buffers(), strict=True):
             own.copy_(other)

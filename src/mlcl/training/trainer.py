@@ -20,6 +20,7 @@ from transformers import AutoTokenizer, PrinterCallback, ProgressCallback, Train
 from transformers.trainer_utils import rotate_checkpoints
 
 from mlcl.core.errors import UserError
+from mlcl.model.config import MLCConfig
 from mlcl.model.model import MLCModel
 from mlcl.objectives import NegativeQueue, info_nce, masked_lm_loss
 from mlcl.training.arguments import MLCTrainingArguments
@@ -90,6 +91,15 @@ class MLCTrainer(Trainer):
         self._new_keys: list[tuple[Tensor, Tensor]] = []
         self._totals: dict[str, float] = {}
 
+    @property
+    def _out(self) -> Path:
+        return Path(self.args.output_dir or ".")
+
+    @property
+    def mlc(self) -> MLCModel:
+        """The model without what accelerate wrapped around it."""
+        return self.accelerator.unwrap_model(self.model)
+
     # --- the step -------------------------------------------------------------------------------------------------
 
     def compute_loss(  # type: ignore[override]
@@ -106,7 +116,9 @@ class MLCTrainer(Trainer):
             term = self._language_model(inputs, output.last_hidden_state)
             loss = loss + self.args.lm_weight * term
             self._count(lm=float(term.detach()))
-        self._count(batches=1, pairs=inputs.pairs, tokens=inputs.tokens, padding=self.model.padding_of(inputs.online.lengths))
+        self._count(
+            batches=1, pairs=inputs.pairs, tokens=inputs.tokens, padding=self.mlc.padding_of(inputs.online.lengths)
+        )
         return (loss, output) if return_outputs else loss
 
     def _contrast(self, batch: Batch, embeddings: Tensor) -> Tensor:
@@ -115,7 +127,7 @@ class MLCTrainer(Trainer):
             [batch.pairs, batch.pairs, batch.hard_negatives]
         )
         negatives, negative_ids = [hard], [batch.negative_ids]
-        if self.queue is not None and self.momentum is not None and batch.keys is not None and self.model.training:
+        if self.queue is not None and self.momentum is not None and batch.keys is not None and self.mlc.training:
             negatives.append(self.queue.vectors.clone())
             negative_ids.append(self.queue.ids.clone())
             with torch.no_grad(), self.autocast_smart_context_manager():
@@ -134,7 +146,7 @@ class MLCTrainer(Trainer):
         )
 
     def _language_model(self, batch: Batch, hidden: Tensor) -> Tensor:
-        model: MLCModel = self.accelerator.unwrap_model(self.model)
+        model = self.mlc
         assert batch.labels is not None
         masked = batch.labels != -100
         states = model.lm_head(hidden[masked])  # only masked positions reach the head
@@ -145,7 +157,7 @@ class MLCTrainer(Trainer):
         """Move the momentum encoder and the queue: once per optimiser update, however many micro-batches it had."""
         if self.momentum is None or self.queue is None:
             return
-        self.momentum.update(self.accelerator.unwrap_model(self.model))
+        self.momentum.update(self.mlc)
         for keys, ids in self._new_keys:
             self.queue.enqueue(keys, ids)
         self._new_keys.clear()
@@ -154,6 +166,8 @@ class MLCTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches of this rank. Not prepared by accelerate: the source knows ranks and makes any batch by number."""
+        if self.source is None:
+            raise UserError("there is nothing to train on", remedy="give train_dataset")
         return loader(
             self.source,
             rank=self.args.process_index,
@@ -164,10 +178,9 @@ class MLCTrainer(Trainer):
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """The schedule by steps or, with `max_minutes`, by the clock."""
-        if self.lr_scheduler is None and self.args.max_minutes is not None:
-            self.lr_scheduler = timed_schedule(
-                optimizer or self.optimizer, self.args, lambda: self.stopwatch.elapsed / (60 * self.args.max_minutes)
-            )
+        minutes, optimizer = self.args.max_minutes, optimizer or self.optimizer
+        if self.lr_scheduler is None and minutes is not None and optimizer is not None:
+            self.lr_scheduler = timed_schedule(optimizer, self.args, lambda: self.stopwatch.elapsed / (60 * minutes))
             self._created_lr_scheduler = True
         return super().create_scheduler(num_training_steps, optimizer)
 
@@ -205,18 +218,21 @@ class MLCTrainer(Trainer):
         """Retrieval accuracy over the dev pairs, both directions: `eval_accuracy`."""
         if not isinstance(self.eval_dataset, DevPairs):
             raise UserError("there is nothing to evaluate on", remedy="give eval_dataset")
-        model: MLCModel = self.accelerator.unwrap_model(self.model)
         start = time.monotonic()
         with self.autocast_smart_context_manager():
-            accuracy = retrieval_accuracy(model, self.eval_dataset, self.args.device)
-        metrics = {"eval_accuracy": accuracy, "eval_n": len(self.eval_dataset), "eval_runtime": time.monotonic() - start}
+            accuracy = retrieval_accuracy(self.mlc, self.eval_dataset, self.args.device)
+        metrics = {
+            "eval_accuracy": accuracy,
+            "eval_n": len(self.eval_dataset),
+            "eval_runtime": time.monotonic() - start,
+        }
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train; `resume_from_checkpoint=True` continues from the last whole checkpoint."""
-        shutil.rmtree(Path(self.args.output_dir) / _STAGING, ignore_errors=True)
+        shutil.rmtree(self._out / _STAGING, ignore_errors=True)
         self.stopwatch.trainer = self
         return super().train(*args, **kwargs)
 
@@ -224,7 +240,7 @@ class MLCTrainer(Trainer):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Write everything into a staging folder and rename it: a checkpoint is whole or not there."""
-        out = Path(self.args.output_dir)
+        out = self._out
         staged = out / _STAGING / f"checkpoint-{self.state.global_step}"
         if self.args.should_save:
             shutil.rmtree(staged.parent, ignore_errors=True)
@@ -248,7 +264,7 @@ class MLCTrainer(Trainer):
         )
 
     def _get_output_dir(self, trial: Any) -> str:
-        return str(Path(self.args.output_dir) / _STAGING)
+        return str(self._out / _STAGING)
 
     def _own_state(self) -> dict[str, Any]:
         return {
@@ -258,6 +274,7 @@ class MLCTrainer(Trainer):
         }
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        _check_architecture(self.mlc, Path(resume_from_checkpoint))
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         path = Path(resume_from_checkpoint) / _STATE_FILE
         if not path.is_file():
@@ -291,6 +308,18 @@ def _check_output(args: MLCTrainingArguments) -> None:
         (out / "metrics.jsonl").unlink(missing_ok=True)
 
 
+def _check_architecture(model: MLCModel, checkpoint: Path) -> None:
+    """Refuse a checkpoint whose model differs, and say in what."""
+    saved = MLCConfig.from_pretrained(checkpoint)
+    here, there = (
+        {**(c.backbone or {}), "pooling": c.pooling, "proj_size": c.proj_size} for c in (model.config, saved)
+    )
+    different = sorted(key for key in here.keys() | there.keys() if here.get(key) != there.get(key))
+    if different:
+        what = ", ".join(f"{key} is {there.get(key)} there and {here.get(key)} here" for key in different[:3])
+        raise UserError(f"the checkpoint has another architecture: {what}", path=checkpoint)
+
+
 def _settings(args: MLCTrainingArguments, tokenizer: Any) -> BatchSettings:
     masking = None
     if args.uses_lm:
@@ -315,7 +344,9 @@ def _as_source(data: Any, args: MLCTrainingArguments, tokenizer: Any, collate: A
         data.settings = settings
         return data
     if tokenizer is None and collate is None:
-        raise UserError("rows of text need a tokenizer", remedy="pass processing_class=AutoTokenizer.from_pretrained(...)")
+        raise UserError(
+            "rows of text need a tokenizer", remedy="pass processing_class=AutoTokenizer.from_pretrained(...)"
+        )
     return TextSource(data, tokenizer, min(args.max_length, model.max_length), settings, collate)
 
 
@@ -329,5 +360,3 @@ def _peak_memory() -> int:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-

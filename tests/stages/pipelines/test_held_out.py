@@ -8,7 +8,6 @@ import pyarrow as pa
 import pytest
 
 from mlcl.core.text import normalise_key
-from mlcl.formats._gettext import in_part
 from mlcl.retrieval.tfidf import TfidfEncoder
 from mlcl.stages.pipelines._held_out import (
     Pool,
@@ -23,54 +22,19 @@ from mlcl.stages.pipelines._held_out import (
     write_texts,
 )
 
-CANDIDATES = [
-    f"{verb} the {thing} {place}"
-    for verb in ("Delete", "Open", "Move", "Paint")
-    for thing in ("page", "house", "user", "door", "bridge", "window")
-    for place in ("of %(name)s", "near the river", "in the garden")
-]
-HELD_OUT = [text for text in CANDIDATES if in_part(text, "dev")][:4]
-MESSAGES = HELD_OUT + [text for text in CANDIDATES if in_part(text, "train")][:20]
 
-
-def catalog(messages: dict[str, str]) -> str:
-    header = 'msgid ""\nmsgstr "Content-Type: text/plain; charset=UTF-8\\n"\n'
-    return header + "".join(
-        f"\nmsgid {json.dumps(msgid, ensure_ascii=False)}\nmsgstr {json.dumps(msgstr, ensure_ascii=False)}\n"
-        for msgid, msgstr in messages.items()
-    )
-
-
-@pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A package with German, Greek and British catalogs; German repeats and copies some messages."""
-    name = "package_with_catalogs"
-    german = {text: f"Deutsch: {text[::-1].replace('s)eman(%', '%(name)s')}" for text in MESSAGES}
-    greek = {text: "".join(chr(0x3B1 + ord(letter) % 24) for letter in text) for text in MESSAGES}
-    british = {text: text + ", please" for text in MESSAGES}
-    german[HELD_OUT[0]] = HELD_OUT[0]  # not translated
-    german[HELD_OUT[2]] = german[HELD_OUT[1]]  # two messages with one translation
-    for language, messages in (("de", german), ("el", greek), ("en_GB", british)):
-        folder = tmp_path / name / "locale" / language / "LC_MESSAGES"
-        folder.mkdir(parents=True)
-        (folder / "django.po").write_text(catalog(messages), encoding="utf-8")
-    (tmp_path / name / "__init__.py").write_text("")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    return name
-
-
-def test_held_out_messages_are_masked_distinct_and_counted(package: str):
+def test_held_out_messages_are_masked_distinct_and_counted(package: str, held_out_messages: list[str]):
     pools, dropped = read_held_out([package])
     assert set(pools) == {"de", "el"}
-    assert len(pools["el"].english) == len(HELD_OUT)
-    assert len(pools["de"].english) == len(HELD_OUT) - 2
+    assert len(pools["el"].english) == len(held_out_messages)
+    assert len(pools["de"].english) == len(held_out_messages) - 2
     assert dropped["identical sides"] == 1
     assert dropped["repeated message"] == 1
-    assert dropped["a variety of English"] == len(HELD_OUT)
+    assert dropped["a variety of English"] == len(held_out_messages)
     for pool in pools.values():
         assert "%(name)s" not in " ".join(pool.english + pool.translations)
         assert len({normalise_key(text) for text in pool.english}) == len(pool.english)
-        assert set(pool.raw_english) <= set(HELD_OUT)
+        assert set(pool.raw_english) <= set(held_out_messages)
         assert len(pool.raw_translations) == len(pool.translations) == len(pool.english)
 
 

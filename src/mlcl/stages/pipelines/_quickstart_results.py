@@ -68,8 +68,11 @@ class Answer:
 
 def measure(model: Path, pools: dict[str, Pool], pool_size: int, min_messages: int, seed: int) -> Measured:
     """Score the encoder, the same encoder before training, and TF-IDF on the same pools."""
+    from transformers.utils import logging
+
     from mlcl.model.encoder import Encoder
 
+    logging.disable_progress_bar()  # one line per file that is loaded says nothing here
     texts = all_texts(pools)
     scores = {}
     encoder = Encoder.from_pretrained(model)

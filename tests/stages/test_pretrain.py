@@ -1,0 +1,107 @@
+"""`mlcl pretrain`: from a corpus to a model folder; a killed run that resumes equals one that was not killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from mlcl.cli import main
+
+
+def command(settings: dict, tmp_path: Path, *flags: str) -> list[str]:
+    config = tmp_path / "settings.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    return ["pretrain", "--config", str(config), *flags]
+
+
+def weights(run: Path) -> dict[str, bytes]:
+    return {name: tensor.numpy().tobytes() for name, tensor in load_file(run / "model" / "model.safetensors").items()}
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_bit_for_bit(tiny_settings, tmp_path):
+    steady, killed = tmp_path / "steady", tmp_path / "killed"
+    assert main(command(tiny_settings, tmp_path, "--out", str(steady))) == 0
+
+    # Slow the second run down by logging nothing but saving often, and kill it as soon as a checkpoint is there.
+    words = command(tiny_settings, tmp_path, "--out", str(killed))
+    process = subprocess.Popen([sys.executable, "-m", "mlcl", *words], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while not list(killed.glob("checkpoint-*")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    assert not (killed / "model").exists()
+
+    assert main([*words, "--resume"]) == 0
+    assert weights(steady) == weights(killed)
+    lines = [
+        [json.loads(line) for line in (run / "metrics.jsonl").read_text().split("\n") if line]
+        for run in (steady, killed)
+    ]
+    losses = [[(line["step"], line["loss"], line["lm"]) for line in run if "loss" in line] for run in lines]
+    assert losses[0] == losses[1]
+
+
+@pytest.fixture
+def tiny_settings(tiny_settings):
+    """Long enough to be killed in the middle."""
+    tiny_settings["training"] |= {"max_steps": 24, "save_steps": 4}
+    return tiny_settings
+
+
+def test_an_output_that_exists_is_refused_and_untouched(tiny_settings, tmp_path, capsys):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    assert main(command(tiny_settings, tmp_path)) == 2
+    error = capsys.readouterr().err
+    assert "already exists" in error
+    assert "--resume" in error
+    assert error.count("\n") == 1
+    assert [path.name for path in out.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("training", "learning_rat", 1e-3, "did you mean learning_rate?"),
+        ("training", "learning_rate", "fast", "training.learning_rate is 'fast', expected float"),
+        ("model", "poolin", "mean", "did you mean pooling?"),
+        ("model", "pooling", "median", "unknown pooling 'median'"),
+        ("sampling", "alpa", 0.5, "did you mean alpha?"),
+        ("sampling", "pivot", "fr", "the corpus has no sentence in fr"),
+    ],
+)
+def test_wrong_settings_are_one_clear_line(tiny_settings, tmp_path, capsys, section, key, value, message):
+    tiny_settings[section][key] = value
+    assert main(command(tiny_settings, tmp_path)) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_of_another_architecture_is_one_clear_line(tiny_settings, tmp_path, capsys):
+    tiny_settings["training"] |= {"max_steps": 4}
+    assert main(command(tiny_settings, tmp_path)) == 0
+    tiny_settings["model"]["backbone"]["hidden_size"] = 64
+    capsys.readouterr()
+    assert main(command(tiny_settings, tmp_path, "--resume")) == 2
+    error = capsys.readouterr().err
+    assert "another architecture" in error
+    assert "hidden_size" in error
+
+
+def test_nothing_to_resume(tiny_settings, tmp_path, capsys):
+    assert main(command(tiny_settings, tmp_path, "--resume")) == 2
+    assert "no run to resume" in capsys.readouterr().err
