@@ -45,7 +45,7 @@ class Evaluation:
         """(task, split) in order of appearance."""
         return list(dict.fromkeys((row["task"], row["split"]) for row in self.rows))
 
-    def averages(self, task: str, split: str) -> tuple[list[str], list[list[Any]]]:
+    def averages(self, task: str, split: str, intervals: bool = True) -> tuple[list[str], list[list[Any]]]:
         """Header and rows: metric, direction, languages averaged, their number, then one value per model."""
         cells: dict[tuple[str, str, str], dict[str, Row]] = {}
         for row in self._of(task, split):
@@ -53,11 +53,11 @@ class Evaluation:
                 key = (row["metric"], row["direction"], row["language"].removeprefix(_AVERAGE))
                 cells.setdefault(key, {})[row["model"]] = row
         return ["metric", "direction", "average over", "languages", *self.models], [
-            [*key, "/".join(dict.fromkeys(str(row["n"]) for row in found.values())), *self._values(found)]
+            [*key, "/".join(dict.fromkeys(str(row["n"]) for row in found.values())), *self._values(found, intervals)]
             for key, found in cells.items()
         ]
 
-    def languages(self, task: str, split: str) -> tuple[list[str], list[list[Any]]]:
+    def languages(self, task: str, split: str, intervals: bool = True) -> tuple[list[str], list[list[Any]]]:
         """Header and rows: code, tag, name, n, then the headline value of each model."""
         cells: dict[str, dict[str, Row]] = {}
         for row in self._headline(task, split):
@@ -65,7 +65,9 @@ class Evaluation:
         table = []
         for code, found in sorted(cells.items()):
             any_row = next(iter(found.values()))
-            table.append([code, any_row["language"], name(any_row["language"]), any_row["n"], *self._values(found)])
+            table.append(
+                [code, any_row["language"], name(any_row["language"]), any_row["n"], *self._values(found, intervals)]
+            )
         return ["code", "tag", "language", "n", *self.models], table
 
     def headline(self, task: str) -> str:
@@ -106,12 +108,14 @@ class Evaluation:
             if (row["metric"], row["direction"]) == self.headlines[task] and not row["language"].startswith(_AVERAGE)
         ]
 
-    def _values(self, found: Mapping[str, Row]) -> list[str]:
-        return [self._value(found[model]) if model in found else "" for model in self.models]
+    def _values(self, found: Mapping[str, Row], intervals: bool) -> list[str]:
+        return [self._value(found[model], intervals) if model in found else "" for model in self.models]
 
-    def _value(self, row: Row) -> str:
+    def _value(self, row: Row, intervals: bool) -> str:
         digits = 3 if row["metric"] in ("alignment", "uniformity") else 1
-        interval = "" if row["low"] is None else f" [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+        interval = (
+            "" if row["low"] is None or not intervals else f" [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+        )
         return f"{row['value']:.{digits}f}{interval}{self._star(row)}"
 
     def _star(self, row: Row) -> str:

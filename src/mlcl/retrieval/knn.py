@@ -22,6 +22,7 @@ Vectors: TypeAlias = Union[np.ndarray, "csr_matrix"]
 """(N, D) rows: a dense float array, or a `scipy.sparse` CSR matrix."""
 
 _ROWS, _COLUMNS = 1024, 8192  # one block of float32 similarities is 32 MiB
+_SPAN = 64  # columns whose maximum decides whether they are looked at; divides both of the above
 
 
 @dataclass(frozen=True)
@@ -123,16 +124,34 @@ def _top(block: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     if k == 1:
         scores, index = block.max(dim=1, keepdim=True)  # documented to give the first of equal maxima
         return scores, index
-    scores, index = block.topk(k, dim=1)
+    n, m = block.shape
+    if m % _SPAN or m < 4 * k * _SPAN:
+        scores, index = _sorted(*block.topk(k, dim=1))
+        tied = (block >= scores[:, -1:]).sum(dim=1) > k
+    else:
+        # Selection costs more than the product, and a maximum is the cheapest pass over the block: the k largest
+        # lie in the k spans of columns with the largest maxima.
+        spans = block.view(n, m // _SPAN, _SPAN)
+        maxima = spans.amax(dim=2)  # (n, m / span)
+        chosen = maxima.topk(k, dim=1).indices.sort(dim=1).values  # (n, k)
+        candidates = spans.gather(1, chosen[:, :, None].expand(n, k, _SPAN)).reshape(n, k * _SPAN)
+        scores, place = _sorted(*candidates.topk(k, dim=1))
+        index = chosen.gather(1, place // _SPAN) * _SPAN + place % _SPAN
+        last = scores[:, -1:]
+        tied = ((maxima >= last).sum(dim=1) > k) | ((candidates >= last).sum(dim=1) > k)
+    # Rows with more candidates at the k-th score than places: which of them topk took is arbitrary
+    rows = tied.nonzero().squeeze(1)
+    if len(rows):
+        full_scores, full_index = block[rows].sort(dim=1, descending=True, stable=True)
+        scores[rows], index[rows] = full_scores[:, :k], full_index[:, :k]
+    return scores, index
+
+
+def _sorted(scores: torch.Tensor, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows (n, k) in descending order of the scores, equal scores by index."""
     index, order = index.sort(dim=1)
     scores, order = scores.gather(1, order).sort(dim=1, descending=True, stable=True)
-    index = index.gather(1, order)
-    # Rows with more candidates at the k-th score than places: which of them topk took is arbitrary
-    tied = ((block >= scores[:, -1:]).sum(dim=1) > k).nonzero().squeeze(1)
-    if len(tied):
-        full_scores, full_index = block[tied].sort(dim=1, descending=True, stable=True)
-        scores[tied], index[tied] = full_scores[:, :k], full_index[:, :k]
-    return scores, index
+    return scores, index.gather(1, order)
 
 
 def _blocks(x: Vectors, y: Vectors) -> Any:

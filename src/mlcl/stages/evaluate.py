@@ -152,17 +152,19 @@ def _embedder(place: str, batch_size: int | None) -> Embed:
 
 
 def _print(evaluation: Evaluation) -> None:
-    """Averages and languages of every task as tables on standard output."""
+    """Languages and averages of every task as tables on standard output; the intervals are in the files."""
     for task, split in evaluation.splits():
         title = f"{task} ({split})"
-        _table(f"{title}: {evaluation.headline(task)}, by language", *evaluation.languages(task, split))
-        _table(f"{title}: averages", *evaluation.averages(task, split))
+        _table(
+            f"{title}: {evaluation.headline(task)}, by language", *evaluation.languages(task, split, intervals=False)
+        )
+        _table(f"{title}: averages", *evaluation.averages(task, split, intervals=False))
 
 
 def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     table = Table(title=escape(title), title_justify="left")
     for label in header:
-        table.add_column(escape(label), no_wrap=True)
+        table.add_column(escape(label), overflow="fold")
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
     results.print(table)

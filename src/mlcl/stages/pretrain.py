@@ -218,7 +218,6 @@ def _describe(model: Any, sampler: Any, args: Any) -> None:
 def _finish(trainer: Any, model: Any, tokenizer: Any, corpus: Any, config: Config, out: Path) -> Path:
     """Save OUT/model whole, with tokenizer, languages and model card; print where it is."""
     from mlcl.core.files import atomic_directory
-    from mlcl.core.progress import results
     from mlcl.reports.model_card import write_model_card
 
     folder = out / "model"
@@ -238,6 +237,5 @@ def _finish(trainer: Any, model: Any, tokenizer: Any, corpus: Any, config: Confi
             tokenizer.save_pretrained(partial)
             write_json(partial / "mlcl.json", info)
             write_model_card(partial, info)
-        console.print(f"[green]✓[/green] {trainer.state.global_step} steps in {info['minutes']} min; the model is in")
-        results.print(str(folder), soft_wrap=True)
+        console.print(f"[green]✓[/green] {trainer.state.global_step} steps in {info['minutes']} min")
     return folder

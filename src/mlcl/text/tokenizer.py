@@ -104,8 +104,8 @@ def train_on(texts: Iterable[list[str]], *, vocab_size: int, max_length: int = 5
         show_progress=False,
     )
     trained.train_from_iterator(_without_rare(normalised, alphabet), trainer, length=len(normalised))
-    pieces = [(piece, score) for piece, score in json.loads(trained.to_str())["model"]["vocab"]]
-    return _assemble(pieces[len(SPECIAL_TOKENS) :], max_length)
+    pieces = json.loads(trained.to_str())["model"]["vocab"][len(SPECIAL_TOKENS) :]
+    return _assemble(_in_fixed_order(pieces), max_length)
 
 
 def normaliser() -> normalizers.Normalizer:
@@ -145,6 +145,18 @@ def _without_rare(texts: list[str], alphabet: set[str]) -> Iterator[list[str]]:
     rare = {ord(character): _CUT for character in set().union(*texts) - alphabet} if texts else {}
     for start in range(0, len(texts), 1000):
         yield [text.translate(rare) for text in texts[start : start + 1000]]
+
+
+def _in_fixed_order(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
+    """The same pieces in the same order in every run, likely ones first.
+
+    The trainer walks through hash tables: ties and last digits differ from run to run, and so do the scores (each 0.0001
+    above the last) of characters that it adds because the alphabet has them though no text needs them.
+    """
+    lowest = min(score for _, score in pieces)
+    added_up_to = lowest + 0.0001 * (1 + sum(len(piece) == 1 for piece, _ in pieces))
+    fixed = [(piece, lowest if len(piece) == 1 and score <= added_up_to else score) for piece, score in pieces]
+    return sorted(((piece, round(score, 6)) for piece, score in fixed), key=lambda item: (-item[1], item[0]))
 
 
 def _assemble(pieces: list[tuple[str, float]], max_length: int) -> PreTrainedTokenizerFast:

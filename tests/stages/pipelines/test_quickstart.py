@@ -15,7 +15,7 @@ from mlcl.stages import pretrain
 from mlcl.stages.pipelines import quickstart
 
 TINY = [
-    "--minutes", "0.05", "--tokenizer.vocab-size", "300", "--pretrain.model.backbone.hidden-size", "32",
+    "--minutes", "0.05", "--tokenizer.vocab-size", "600", "--pretrain.model.backbone.hidden-size", "32",
     "--pretrain.model.backbone.intermediate-size", "64", "--pretrain.model.backbone.num-hidden-layers", "1",
     "--pretrain.model.backbone.num-attention-heads", "2", "--pretrain.training.per-device-train-batch-size", "8",
     "--pretrain.training.queue-size", "16", "--searches", "Delete the page",
@@ -70,7 +70,7 @@ def test_nothing_half_written_stays(
         raise error
 
     monkeypatch.setattr(pretrain, "run", interrupted)
-    config = quickstart.Config(str(tmp_path / "made"), packages=[package], tokenizer={"vocab_size": 300})
+    config = quickstart.Config(str(tmp_path / "made"), packages=[package], tokenizer={"vocab_size": 600})
     with pytest.raises(type(error)):
         quickstart.run(config)
     assert not (tmp_path / "made").exists()
