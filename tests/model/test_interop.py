@@ -17,7 +17,12 @@ from mlcl.model.model import MLCModel
 
 pytest.importorskip("sentence_transformers")
 
-TEXTS = ["The page was deleted.", "ページを削除しました。", "Enter", "Die Seite wurde gelöscht. Enter your password " * 9]
+TEXTS = [
+    "The page was deleted.",
+    "ページを削除しました。",
+    "Enter",
+    "Die Seite wurde gelöscht. Enter your password " * 9,
+]
 
 
 def save(tiny_model: Path, folder: Path, **settings) -> Path:

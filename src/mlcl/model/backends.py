@@ -1,8 +1,8 @@
 """What stands behind an `Encoder`: our own model, or the sentence-transformers library.
 
-In: a folder or hub id. Out: a `Backend`, which turns texts into items of known size and items into vectors. Our own model
-serves MLC folders and bare Hugging Face encoders; a folder with sentence-transformers modules is left to that library,
-so that whatever modules it has mean what their author meant.
+In: a folder or hub id. Out: a `Backend`, which turns texts into items of known size and items into vectors. Our own
+model serves MLC folders and bare Hugging Face encoders; a folder with sentence-transformers modules is left to that
+library, so that whatever modules it has mean what their author meant.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ def load_backend(place: str | Path, device: str | torch.device | None, dtype: st
         return ModelBackend(model, _tokenizer(name), model.max_length, where, dtype)
     if _settings_file(name, "modules.json") is not None:
         return LibraryBackend(name, where, dtype)
+    if config is None and not Path(name).exists():
+        raise _not_found(name)
     if config is None:
         raise UserError("this folder is no encoder: it has no config.json", path=name, remedy="give a model folder")
     model, tokenizer = MLCModel(MLCConfig(model_name=name)), _tokenizer(name)
@@ -77,7 +79,12 @@ class ModelBackend:
     def __init__(
         self, model: MLCModel, tokenizer: Any, max_length: int, device: torch.device, dtype: str | torch.dtype
     ) -> None:
-        self.model, self.tokenizer, self.max_length, self.device = model.eval().to(device), tokenizer, max_length, device
+        self.model, self.tokenizer, self.max_length, self.device = (
+            model.eval().to(device),
+            tokenizer,
+            max_length,
+            device,
+        )
         self.dimension = model.dimension
         self.prompts = dict(model.config.prompts)
         self._precision = _precision(dtype, device, model.backbone.config.hidden_size)
@@ -94,7 +101,9 @@ class ModelBackend:
         whole = self._ids([texts[number] for number in full], truncation=False, verbose=False) if full else []
         nothing = self.tokenizer.pad_token_id or 0  # a tokenizer without <s> and </s> may give no token at all
         items = [np.array(row or [nothing], dtype=np.int32) for row in rows]
-        return Prepared(items, np.array([len(item) for item in items]), sum(len(row) > self.max_length for row in whole))
+        return Prepared(
+            items, np.array([len(item) for item in items]), sum(len(row) > self.max_length for row in whole)
+        )
 
     def _ids(self, texts: list[str], **options: Any) -> list[list[int]]:
         return self.tokenizer(texts, return_attention_mask=False, **options)["input_ids"]
@@ -130,10 +139,12 @@ class LibraryBackend:
 
     def prepare(self, texts: list[str], prefix: str) -> Prepared:
         """The texts as they are, for the library cuts them itself; their length in tokens where it can be had."""
-        tokenizer = getattr(self.model, "tokenizer", None)
+        tokenizer: Any = getattr(self.model, "tokenizer", None)
         if not getattr(tokenizer, "is_fast", False):
             return Prepared(texts, np.array([min(self.max_length, 2 + len(text) // 3) for text in texts]), 0)
-        rows = tokenizer([prefix + text for text in texts], return_attention_mask=False, truncation=False, verbose=False)
+        rows = tokenizer(
+            [prefix + text for text in texts], return_attention_mask=False, truncation=False, verbose=False
+        )
         sizes = np.array([len(row) for row in rows["input_ids"]])
         return Prepared(texts, np.minimum(sizes, self.max_length), int((sizes > self.max_length).sum()))
 
@@ -176,7 +187,7 @@ def _autocast(device: torch.device, precision: torch.dtype) -> contextlib.Abstra
 
 
 def _settings_file(name: str, file: str) -> Path | None:
-    """A settings file of a local folder or of a hub repository; None where it has no such file.
+    """A settings file of a local folder or of a hub repository; None where it has none, or offline, none is cached.
 
     Raises:
         UserError: neither a folder nor a repository that can be reached.
@@ -195,11 +206,15 @@ def _settings_file(name: str, file: str) -> Path | None:
             name, file, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=True
         )
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{name!r} is neither a folder here nor a model on the Hugging Face hub that can be reached",
-            remedy="check the name and the network",
-        ) from error
+        raise _not_found(name) from error
     return None if found is None else Path(found)
+
+
+def _not_found(name: str) -> UserError:
+    return UserError(
+        f"{name!r} is neither a folder here nor a model on the Hugging Face hub that can be reached",
+        remedy="check the name and the network",
+    )
 
 
 def _looks_local(name: str) -> bool:

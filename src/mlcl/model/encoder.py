@@ -157,6 +157,6 @@ def _checked(texts: Any) -> list[str]:
     rows = list(texts)
     for place, row in enumerate(rows):
         if not isinstance(row, str):
-            remedy = "leave missing values out" if row is None or row != row else "give strings only"  # noqa: PLR0124
+            remedy = "leave missing values out" if row is None or row != row else "give strings only"
             raise UserError(f"text number {place} is {row!r}, not a string", remedy=remedy)
     return [str(row) for row in rows]

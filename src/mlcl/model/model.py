@@ -213,6 +213,8 @@ def _load(config: MLCConfig, name: str) -> tuple[PreTrainedModel, PreTrainedMode
 
     try:
         backbone_config = AutoConfig.from_pretrained(name)
+        if backbone_config.model_type == MLCConfig.model_type:
+            return _continue_from(config, name)
         config.apply_dropout(backbone_config)
         options = {"config": backbone_config, "attn_implementation": _attention_for(config, backbone_config.model_type)}
         masked_lm = None
@@ -227,6 +229,16 @@ def _load(config: MLCConfig, name: str) -> tuple[PreTrainedModel, PreTrainedMode
     except (OSError, ValueError) as error:
         first_line = str(error).partition("\n")[0]
         raise UserError(f"cannot load the backbone {name!r}: {first_line}", remedy="hub id or folder?") from error
+
+
+def _continue_from(config: MLCConfig, name: str) -> tuple[Any, PreTrainedModel]:
+    """The backbone and head of a saved `MLCModel`; projection, pooling and dropout are the new configuration's."""
+    source = MLCModel.from_pretrained(name)
+    backbone_config = source.backbone.config
+    config.apply_dropout(backbone_config)
+    backbone = AutoModel.from_config(backbone_config, attn_implementation=_attention_for(config, backbone_config.model_type))
+    backbone.load_state_dict(source.backbone.state_dict(), strict=source.config.pooling == "pooler")
+    return backbone, source
 
 
 def _attention_for(config: MLCConfig, model_type: str | None = None) -> str | None:

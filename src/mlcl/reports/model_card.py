@@ -49,7 +49,7 @@ def write_model_card(folder: str | Path, info: Mapping[str, Any]) -> Path | None
         model["parameters"] = _parameters(folder)
         with atomic_file(folder / "README.md") as partial:
             partial.write_text(model_card(model, info), encoding="utf-8")
-    except Exception as error:  # noqa: BLE001 - see above
+    except Exception as error:
         warn(f"no model card was written: {type(error).__name__}: {error}")
         return None
     return folder / "README.md"
@@ -82,8 +82,8 @@ def model_card(model: Mapping[str, Any], info: Mapping[str, Any]) -> str:
         rows = [(tag, name(tag), sentences.get(tag, "")) for tag in counted]
         parts += ["## Languages", _table(("tag", "language", "sentences"), rows)]
     if results := info.get("results"):
-        note = "Means over the languages of each task."
-        parts += ["## Results", note, _table(("task", "split", "metric", "mean", "languages"), _means(results))]
+        header = ("task", "split", "metric", "direction", "languages", "number", "mean")
+        parts += ["## Results", _table(header, _scores(results))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -127,11 +127,10 @@ def _summary(model: Mapping[str, Any], languages: Sequence[str]) -> str:
 
 def _training(info: Mapping[str, Any]) -> str:
     training = (info.get("settings") or {}).get("training") or {}
-    weights = (training.get("info_nce_weight", 1), training.get("lm_weight"))
     lines = []
-    if training:
-        objective = f"{weights[0]} x InfoNCE" + (f" + {weights[1]} x masked language modelling" if weights[1] else "")
-        lines.append(f"Objective: {objective}, each term under its own mean.")
+    if "lm_weight" in training:
+        weights = training.get("info_nce_weight", 1.0), training["lm_weight"]
+        lines.append(f"Objective: {weights[0]} x InfoNCE + {weights[1]} x masked LM, each term under its own mean.")
     done = [
         f"{info[key]:,} {label}"
         for key, label in (("steps", "steps"), ("pairs_seen", "sentence pairs"), ("minutes", "minutes"))
@@ -145,15 +144,21 @@ def _training(info: Mapping[str, Any]) -> str:
     return "\n\n".join(lines)
 
 
-def _means(results: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, str, int]]:
-    """Mean of each task, split and metric over its single languages (or pairs of languages)."""
-    values: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    tags: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+def _scores(results: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    """Averages of each task as its own rows give them (`avg:trained`), or the mean over its rows where it has none."""
+    rows: dict[tuple[str, ...], dict[str, Any]] = defaultdict(dict)
     for row in results:
-        key = (str(row.get("task", "")), str(row.get("split", "")), str(row.get("metric", "")))
-        values[key].append(float(row["value"]))
-        tags[key].add(str(row.get("language", "")))
-    return [(*key, f"{fmean(values[key]):.2f}", len(tags[key])) for key in sorted(values)]
+        key = tuple(str(row.get(part, "")) for part in ("task", "split", "metric", "direction"))
+        rows[key][str(row.get("language", ""))] = row
+    table: list[tuple[Any, ...]] = []
+    for key, by_language in sorted(rows.items()):
+        averages = {language: row for language, row in by_language.items() if language.startswith("avg:")}
+        for language, row in averages.items():
+            table.append((*key, language.removeprefix("avg:"), row.get("n", ""), f"{row['value']:.2f}"))
+        if not averages and key[-1] in ("", "mean", "within"):  # one direction per pair of languages would fill pages
+            mean = fmean(row["value"] for row in by_language.values())
+            table.append((*key, "all", len(by_language), f"{mean:.2f}"))
+    return table
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -140,13 +140,12 @@ def _with_vectors(path: Path, texts: str, limit: int | None) -> Texts:
     return Texts([(f"line {number + 1}", lines[number]) for number in keep], unit_rows)
 
 
-def _check(
-    vectors: np.ndarray, rows: list[tuple[str, str]], encoder: Encoder, prompt: str | None, what: str
-) -> None:
+def _check(vectors: np.ndarray, rows: list[tuple[str, str]], encoder: Encoder, prompt: str | None, what: str) -> None:
     """Encode a few texts again: vectors of another model would give answers, and wrong ones."""
     if vectors.shape != (len(rows), encoder.dimension):
         raise UserError(
-            f"{what}: shape {vectors.shape}, expected ({len(rows)}, {encoder.dimension})", remedy="encode the texts again"
+            f"{what}: shape {vectors.shape}, expected ({len(rows)}, {encoder.dimension})",
+            remedy="encode the texts again",
         )
     places = np.unique(np.linspace(0, len(rows) - 1, min(_PROBES, len(rows))).astype(int))
     again = encoder.encode([rows[place][1] for place in places], prompt=prompt)
@@ -167,7 +166,9 @@ def _read(file: Path, mark: str) -> np.ndarray:
         with np.load(file, allow_pickle=False) as kept:
             vectors, texts = kept["vectors"], str(kept["texts"])
     except (ValueError, EOFError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise UserError("not an index of mlcl search", path=file, remedy="delete it, or give another --index") from error
+        raise UserError(
+            "not an index of mlcl search", path=file, remedy="delete it, or give another --index"
+        ) from error
     if texts != mark:
         raise UserError("this index was made of other texts", path=file, remedy="delete it, or give another --index")
     return vectors

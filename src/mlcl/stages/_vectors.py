@@ -53,7 +53,7 @@ def writer_for(out: Path, format_: str | None) -> Callable[[Path, int], Abstract
     Raises:
         UserError: an unknown format or suffix.
     """
-    known = {"npy": _Npy, "parquet": _Parquet, "raw": _Raw}
+    known: dict[str | None, Any] = {"npy": _Npy, "parquet": _Parquet, "raw": _Raw}
     name = format_ or SUFFIXES.get(out.suffix.lower())
     if name not in known:
         what = f"unknown format {name!r}" if name else f"the suffix {out.suffix!r} names no format of vectors"
@@ -65,7 +65,7 @@ class _Raw:
     """float32 little-endian, row after row."""
 
     def __init__(self, path: Path, dimension: int) -> None:
-        self.dimension, self.rows = dimension, 0
+        self.dimension, self.rows, self.start = dimension, 0, 0
         self.file = path.open("wb")
 
     def __enter__(self) -> Any:
@@ -86,19 +86,18 @@ class _Npy(_Raw):
     def __init__(self, path: Path, dimension: int) -> None:
         super().__init__(path, dimension)
         self._write_header()
+        self.start = self.file.tell()
 
     def __exit__(self, kind: Any, *rest: Any) -> None:
         if kind is None:
-            length = self.file.tell()
             self.file.seek(0)
-            self._write_header()  # numpy leaves room in it for the number of rows to grow
-            assert self.file.tell() == self.start <= length
+            self._write_header()
+            assert self.file.tell() == self.start  # numpy leaves room for the number of rows to grow
         super().__exit__(kind, *rest)
 
     def _write_header(self) -> None:
         description = {"descr": "<f4", "fortran_order": False, "shape": (self.rows, self.dimension)}
         np.lib.format.write_array_header_1_0(self.file, description)
-        self.start = self.start if hasattr(self, "start") else self.file.tell()
 
 
 class _Parquet:

@@ -52,5 +52,4 @@ def run(config: Config) -> Path:
         soft_wrap=True,
     )
     results.print(f"report: {escape(str(corpus.path / 'report.html'))}", soft_wrap=True)
-    results.print(escape(str(corpus.path)), soft_wrap=True)
     return corpus.path

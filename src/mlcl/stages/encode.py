@@ -1,8 +1,9 @@
 """Encode a text file: one vector per line.
 
 In: UTF-8 text, plain or `.gz`, or `-` for standard input. Out, by suffix: `.npy`; `.parquet` with the columns text and
-vector; `.raw`, `.f32` or `.bin`, the float32 values row after row without a header, as LASER's tools read them. Lines are
-read, encoded and written in blocks, so the file may be larger than memory. Blank lines get a vector too: line n is row n.
+vector; `.raw`, `.f32` or `.bin`, the float32 values row after row without a header, as LASER's tools read them. Lines
+are read, encoded and written in blocks, so the file may be larger than memory. Blank lines get a vector too: line n is
+row n.
 """
 
 from __future__ import annotations
@@ -65,7 +66,11 @@ def run(config: Config) -> Path:
     encoder = _load(config)
     done = blank = 0
     started = time.monotonic()
-    with atomic_file(out) as partial, make_writer(partial, config.dim or encoder.dimension) as writer, bar() as progress:
+    with (
+        atomic_file(out) as partial,
+        make_writer(partial, config.dim or encoder.dimension) as writer,
+        bar() as progress,
+    ):
         task = progress.add_task("encoding", total=None)
         for block in _blocks(first, lines):
             writer.write(block, encoder.encode(block, config.batch_size, config.normalize, config.dim, config.prompt))
@@ -74,7 +79,9 @@ def run(config: Config) -> Path:
             progress.update(task, completed=done)
     seconds = time.monotonic() - started
     if blank:
-        console.print(f"  blank lines: {blank:,}; each has a vector all the same, so that row n is line n", soft_wrap=True)
+        console.print(
+            f"  blank lines: {blank:,}; each has a vector all the same, so that row n is line n", soft_wrap=True
+        )
     console.print(
         f"[green]✓[/green] {done:,} vectors of {config.dim or encoder.dimension} float32 values in {seconds:.1f} s, "
         f"{done / max(seconds, 1e-9):,.0f} texts/s",

@@ -1,8 +1,8 @@
 """Find the nearest texts in any language.
 
 In: an encoder, texts to search (a text file, a corpus folder, or vectors with their texts) and a query, or queries on
-standard input, one a line. Out: for each query the nearest texts with their cosine and where they stand; on a terminal as
-a table, into a pipe as tab-separated `query, rank, cosine, place, text`.
+standard input, one a line. Out: for each query the nearest texts with their cosine and where they stand; on a terminal
+as a table, into a pipe as tab-separated `query, rank, cosine, place, text`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Config:
     model: str
     """MLC folder, sentence-transformers folder, Hugging Face encoder, or the hub id of one."""
     corpus: str
-    """What to search: a text file with one text a line (plain or .gz), a corpus folder, or vectors (.npy) with --texts."""
+    """What to search: a text file, one text a line (plain or .gz), a corpus folder, or vectors (.npy) with --texts."""
     query: str | None = field(default=None, metadata={"positional": True})
     """What to look for; without it, queries are read from standard input, one a line."""
     k: int = 5
@@ -132,5 +132,3 @@ def _print(query: str, found: list[Any]) -> None:
     for score, place, text in found:
         table.add_row(f"{score:.3f}", escape(place), escape(text))
     results.print(table)
-
-

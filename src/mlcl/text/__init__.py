@@ -1,0 +1,1 @@
+"""Text: tokenizer training, language-balanced samples, fertility, placeholders."""

@@ -36,7 +36,9 @@ def fertility(
         chosen = [text for text in _evenly(sentences, limit) if text.strip()]
         if not chosen:
             continue
-        encoded = tokenizer(chosen, add_special_tokens=False, return_attention_mask=False, truncation=False, verbose=False)
+        encoded = tokenizer(
+            chosen, add_special_tokens=False, return_attention_mask=False, truncation=False, verbose=False
+        )
         ids = encoded["input_ids"]
         tokens = sum(map(len, ids))
         words = sum(len(text.split()) for text in chosen)

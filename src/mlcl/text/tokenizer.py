@@ -14,12 +14,13 @@ Method: Unigram language model (Kudo 2018, arXiv 1804.10959), languages sampled 
 3. Every run of white space becomes one space, and none at the ends. The zero-width space counts as white space (it
    separates words in Khmer and Thai); so does U+2581, which stands for the space inside the vocabulary.
 
-**Words.** Text is cut before each space, and punctuation stands alone, so that "end" and "end." share their pieces. Scripts
-without spaces stay whole between two punctuation marks, and the model finds the pieces.
+**Words.** Text is cut before each space, and punctuation stands alone, so that "end" and "end." share their pieces.
+Scripts without spaces stay whole between two punctuation marks, and the model finds the pieces.
 
-**Vocabulary.** `<s> <pad> </s> <unk> <mask>`, the 256 bytes, then pieces. A character outside the alphabet is written as
-its UTF-8 bytes: nothing becomes `<unk>`, and decoding gives the normalised text back. Neither a special token nor a byte
-can be spelled by a text: "<mask>" in a document is six ordinary characters.
+**Vocabulary.** `<s> <pad> </s> <unk> <mask>`, the 256 bytes, then pieces. A character outside the alphabet is written
+as its UTF-8 bytes: nothing becomes `<unk>`, and decoding gives the normalised text back. Neither a special token nor a
+byte can be spelled by a text: "<mask>" in a document is six ordinary characters. (To have special tokens in a text
+understood, call the tokenizer with `split_special_tokens=False`.)
 """
 
 from __future__ import annotations
@@ -150,8 +151,8 @@ def _without_rare(texts: list[str], alphabet: set[str]) -> Iterator[list[str]]:
 def _in_fixed_order(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
     """The same pieces in the same order in every run, likely ones first.
 
-    The trainer walks through hash tables: ties and last digits differ from run to run, and so do the scores (each 0.0001
-    above the last) of characters that it adds because the alphabet has them though no text needs them.
+    The trainer walks through hash tables: ties and last digits differ from run to run, and so do the scores (each
+    0.0001 above the last) of characters that it adds because the alphabet has them though no text needs them.
     """
     lowest = min(score for _, score in pieces)
     added_up_to = lowest + 0.0001 * (1 + sum(len(piece) == 1 for piece, _ in pieces))

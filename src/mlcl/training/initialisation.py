@@ -8,6 +8,8 @@ from random embeddings takes many minutes to get as far.
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -62,13 +64,15 @@ def token_group_matrix(
     cells, counts = np.unique(tokens[keep] * max(width, 1) + groups, return_counts=True)
     indices = torch.from_numpy(np.stack(np.divmod(cells, max(width, 1))))
     values = torch.from_numpy(np.log1p(counts)).float()
-    return torch.sparse_coo_tensor(indices, values, (vocab_size, width), is_coalesced=True)
+    return torch.sparse_coo_tensor(indices, values, (vocab_size, width), is_coalesced=True, check_invariants=False)
 
 
 def left_singular_vectors(matrix: Tensor, rank: int, seed: int = 0) -> Tensor:
     """The first `rank` left singular vectors (V, rank) of a sparse (V, G) matrix by randomised subspace iteration."""
     generator = torch.Generator().manual_seed(seed)
-    rows, transposed = matrix.to_sparse_csr(), matrix.t().coalesce().to_sparse_csr()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        rows, transposed = matrix.to_sparse_csr(), matrix.t().coalesce().to_sparse_csr()
     width = min(rank + _OVERSAMPLING, *matrix.shape)
     basis = torch.randn(matrix.shape[0], width, generator=generator)
     for _ in range(_ITERATIONS):
