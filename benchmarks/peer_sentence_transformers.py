@@ -1,7 +1,7 @@
 """Arm (e): sentence-transformers' trainer on pairs that our sampler draws, at the best settings that we found for it.
 
-Same architecture, tokenizer, pairs, batch, learning rate and clock as ours; its loss is CachedMultipleNegativesRankingLoss
-in bf16 with mini-batches of 32, no dropout, sentences of a batch sorted by length inside the loss by the library itself.
+Same architecture, tokenizer, pairs, batch, learning rate and clock as ours; its loss is
+CachedMultipleNegativesRankingLoss in bf16 with mini-batches of 32, without dropout.
 """
 
 from __future__ import annotations
@@ -72,18 +72,19 @@ def main() -> None:
     size = training["per_device_train_batch_size"]
     clock = Clock(options.minutes)
     args = SentenceTransformerTrainingArguments(
-        output_dir=str(out / "checkpoints"), per_device_train_batch_size=size, max_steps=1_000_000, bf16=True, use_cpu=True,
+        output_dir=str(out / "checkpoints"), per_device_train_batch_size=size, max_steps=1_000_000,
+        bf16=True, use_cpu=True,
         learning_rate=float(training["learning_rate"]), warmup_steps=training["warmup_steps"], save_strategy="no",
         weight_decay=training.get("weight_decay", 0.0), seed=options.seed, report_to="none", logging_steps=20,
         dataloader_drop_last=True,
     )  # fmt: skip
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=args.learning_rate, weight_decay=args.weight_decay, fused=True
-    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=args.learning_rate, weight_decay=args.weight_decay, fused=True)
+    source = {"sampler": sampler, "tokenizer": tokenizer, "size": size}
+    pairs = IterableDataset.from_generator(text_pairs, gen_kwargs=source)
     trainer = SentenceTransformerTrainer(
         model=model,
         args=args,
-        train_dataset=IterableDataset.from_generator(text_pairs, gen_kwargs={"sampler": sampler, "tokenizer": tokenizer, "size": size}),
+        train_dataset=pairs,
         loss=CachedMultipleNegativesRankingLoss(model, scale=1 / training["temperature"], mini_batch_size=32),
         callbacks=[clock],
         optimizers=(optimizer, timed_schedule(optimizer, args, clock.progress)),

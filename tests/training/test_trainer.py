@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import time
 from pathlib import Path
@@ -23,7 +24,12 @@ from mlcl.training.schedule import timed_schedule
 from mlcl.training.sources import TextSource, loader
 from mlcl.training.trainer import MLCTrainer
 
-ROWS = [{"anchor": f"the page {i} was deleted", "positive": f"die seite {i} wurde gelöscht"} for i in range(40)]
+_WORDS = "the page was deleted enter your password".split()
+_TRANSLATED = "die Seite wurde gelöscht を しました ページ".split()  # words of the tiny tokenizer
+_CHOICES = sorted(set(itertools.permutations(range(7), 3)))[::5][:40]
+ROWS = [
+    {"anchor": " ".join(_WORDS[i] for i in row), "positive": " ".join(_TRANSLATED[i] for i in row)} for row in _CHOICES
+]
 
 
 @pytest.fixture
@@ -121,13 +127,13 @@ def test_momentum_is_the_moving_average(tokenizer):
 
 def test_training_lowers_both_terms_and_raises_retrieval(tokenizer, tmp_path):
     model = fresh_model(tokenizer)
-    args = arguments(tmp_path, max_steps=60, queue_size=64, eval_strategy="steps", eval_steps=30)
+    args = arguments(tmp_path, max_steps=120, queue_size=64, eval_strategy="steps", eval_steps=60)
     trainer = MLCTrainer(model, args, ROWS, eval_dataset=ROWS, processing_class=tokenizer)
     before = trainer.evaluate()["eval_accuracy"]
     trainer.train()
     logged = metrics(tmp_path)
     steps = [line for line in logged if "info_nce" in line]
-    assert len(steps) == 60
+    assert len(steps) == 120
     for term in ("info_nce", "lm"):
         assert np.mean([line[term] for line in steps[-5:]]) < np.mean([line[term] for line in steps[:5]])
     assert trainer.evaluate()["eval_accuracy"] > max(before, 0.5)
@@ -136,7 +142,7 @@ def test_training_lowers_both_terms_and_raises_retrieval(tokenizer, tmp_path):
 
 
 def test_rows_give_every_row_once_an_epoch_and_hard_negatives_at_the_end(tokenizer, tmp_path):
-    rows = [{**row, "negative": f"something else {i}"} for i, row in enumerate(ROWS)]
+    rows = [{**row, "negative": f"{row['anchor']} password"} for row in ROWS]
     trainer = MLCTrainer(fresh_model(tokenizer), arguments(tmp_path, lm_weight=0.0), rows, processing_class=tokenizer)
     assert isinstance(trainer.source, TextSource)
     assert len(trainer.source) == 5

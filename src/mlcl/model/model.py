@@ -62,10 +62,12 @@ class MLCModel(PreTrainedModel):
 
     def __init__(self, config: MLCConfig) -> None:
         super().__init__(config)
+        self.started_from = config.model_name  # for finding the tokenizer; never saved
         self.backbone, masked_lm = _make_backbone(config)
         hidden_size = self.backbone.config.hidden_size
         self.projection = None if config.proj_size is None else nn.Linear(hidden_size, config.proj_size)
-        self.lm_head = MaskedLMHead(hidden_size, self.get_input_embeddings().num_embeddings)
+        eps = getattr(self.backbone.config, "layer_norm_eps", 1e-5)
+        self.lm_head = MaskedLMHead(hidden_size, self.get_input_embeddings().num_embeddings, eps)
         self.post_init()
         if masked_lm is not None:
             self.lm_head.load_from(masked_lm)
@@ -236,7 +238,9 @@ def _continue_from(config: MLCConfig, name: str) -> tuple[Any, PreTrainedModel]:
     source = MLCModel.from_pretrained(name)
     backbone_config = source.backbone.config
     config.apply_dropout(backbone_config)
-    backbone = AutoModel.from_config(backbone_config, attn_implementation=_attention_for(config, backbone_config.model_type))
+    backbone = AutoModel.from_config(
+        backbone_config, attn_implementation=_attention_for(config, backbone_config.model_type)
+    )
     backbone.load_state_dict(source.backbone.state_dict(), strict=source.config.pooling == "pooler")
     return backbone, source
 

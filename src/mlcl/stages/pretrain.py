@@ -81,6 +81,8 @@ def run(config: Config) -> Path:
     Raises:
         UserError: settings or data that do not fit; before any expensive work where that can be known.
     """
+    from transformers.utils.logging import disable_progress_bar
+
     from mlcl.corpus.store import Corpus
     from mlcl.model.model import MLCModel
     from mlcl.training.memory import keep_freed_memory
@@ -92,6 +94,7 @@ def run(config: Config) -> Path:
     from mlcl.training.trainer import MLCTrainer
 
     keep_freed_memory()
+    disable_progress_bar()  # transformers' own: a line for each file that is saved
     out = Path(config.out)
     checkpoint = _checkpoint(config, out)
     corpus = Corpus.open(config.corpus)
@@ -174,8 +177,10 @@ def _fit(config: Any, tokenizer: Any, max_length: int, languages: list[str]) -> 
     """Complete a fresh backbone's configuration with what the tokenizer decides."""
     config.languages = config.languages or languages
     config.max_seq_length = config.max_seq_length or max_length
+    ids = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    for name, value in ids.items():
+        setattr(config, name, value)  # else the Trainer does it, with a warning
     if config.model_name is None:
-        ids = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
         defaults = {"model_type": "xlm-roberta", "max_position_embeddings": 514, "type_vocab_size": 1}
         config.backbone = {**defaults, **(config.backbone or {}), "vocab_size": len(tokenizer), **ids}
     return config

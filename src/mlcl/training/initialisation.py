@@ -36,9 +36,9 @@ def initialise_embeddings(embedding: nn.Embedding, store: TokenStore, special_id
     vocab_size, dim = embedding.weight.shape
     counts = token_group_matrix(store, vocab_size, special_ids)
     vectors = left_singular_vectors(counts, min(dim, *counts.shape))
-    norms = vectors.norm(dim=1, keepdim=True)
-    known = norms[:, 0] > 1e-12
-    rows = nn.functional.pad(vectors / norms.clamp(min=1e-12), (0, dim - vectors.shape[1]))
+    known = torch.zeros(vocab_size, dtype=torch.bool)
+    known[counts.indices()[0]] = True
+    rows = nn.functional.pad(nn.functional.normalize(vectors, dim=1), (0, dim - vectors.shape[1]))
     embedding.weight[known] = (rows[known] * std * dim**0.5).to(embedding.weight)
     return int(known.sum())
 
@@ -68,7 +68,10 @@ def token_group_matrix(
 
 
 def left_singular_vectors(matrix: Tensor, rank: int, seed: int = 0) -> Tensor:
-    """The first `rank` left singular vectors (V, rank) of a sparse (V, G) matrix by randomised subspace iteration."""
+    """The first `rank` left singular vectors (V, rank) of a sparse (V, G) matrix by randomised subspace iteration.
+
+    Columns beyond the rank of the matrix are zero.
+    """
     generator = torch.Generator().manual_seed(seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
@@ -78,5 +81,7 @@ def left_singular_vectors(matrix: Tensor, rank: int, seed: int = 0) -> Tensor:
     for _ in range(_ITERATIONS):
         basis = torch.linalg.qr(rows @ (transposed @ basis)).Q
     small = transposed @ basis  # (G, width)
-    _, rotation = torch.linalg.eigh(small.T @ small)  # ascending
-    return basis @ rotation.flip(1)[:, :rank]
+    squares, rotation = torch.linalg.eigh(small.T @ small)  # ascending
+    squares, rotation = squares.flip(0)[:rank], rotation.flip(1)[:, :rank]
+    # Below the rank of the matrix, what the iteration finds is noise, also in rows that are empty.
+    return basis @ rotation * (squares > 1e-8 * squares[0])

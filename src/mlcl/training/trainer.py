@@ -289,7 +289,7 @@ class MLCTrainer(Trainer):
 
 
 def _tokenizer_of(model: MLCModel) -> Any:
-    name = getattr(model.backbone, "name_or_path", "") or model.name_or_path
+    name = model.started_from or model.name_or_path
     if not name:
         return None
     try:
