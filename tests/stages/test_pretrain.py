@@ -52,6 +52,23 @@ def test_a_killed_run_resumes_bit_for_bit(tiny_settings, tmp_path):
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
+def test_ctrl_c_says_how_to_go_on(tiny_settings, tmp_path):
+    tiny_settings["training"]["max_steps"] = 100_000
+    out = tmp_path / "run"
+    words = [sys.executable, "-m", "mlcl", *command(tiny_settings, tmp_path)]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 240
+    while not list(out.glob("checkpoint-*")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "continue with --resume" in error
+    assert "Traceback" not in error
+    assert not (out / "model").exists()
+
+
 @pytest.fixture
 def tiny_settings(tiny_settings):
     """Long enough to be killed in the middle."""
@@ -105,3 +122,24 @@ def test_a_checkpoint_of_another_architecture_is_one_clear_line(tiny_settings, t
 def test_nothing_to_resume(tiny_settings, tmp_path, capsys):
     assert main(command(tiny_settings, tmp_path, "--resume")) == 2
     assert "no run to resume" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_article_recipe_runs_on_a_tiny_backbone(repo_root, tiny_corpus, tiny_model, tmp_path, capsys):
+    out = tmp_path / "article"
+    words = ["pretrain", "--config", str(repo_root / "configs/article.yaml"), "--corpus", str(tiny_corpus)]
+    words += ["--model.model_name", str(tiny_model), "--training.max_steps", "2", "--out", str(out)]
+    assert main(words) == 0
+    assert capsys.readouterr().out.strip() == str(out / "model")
+    (line,) = [json.loads(line) for line in (out / "metrics.jsonl").read_text().split("\n") if "train_loss" in line]
+    assert line["step"] == 2
+    recipe = yaml.safe_load((repo_root / "configs/article.yaml").read_text())["training"]
+    published = {
+        "num_train_epochs": 10,
+        "per_device_train_batch_size": 128,
+        "gradient_accumulation_steps": 2,
+        "learning_rate": 1e-4,
+        "warmup_steps": 10_000,
+        "save_steps": 5_000,
+    }
+    assert {key: float(recipe[key]) for key in published} == published

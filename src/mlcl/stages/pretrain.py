@@ -128,27 +128,37 @@ def run(config: Config) -> Path:
     if not model.supports_packing:
         warn(f"a {model.backbone.config.model_type} backbone cannot run packed here; batches are padded by length")
 
-    trainer.train(resume_from_checkpoint=checkpoint)
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    except KeyboardInterrupt:
+        saved = _last_checkpoint(out)
+        kept = f"{saved} is whole: continue with --resume" if saved else "no checkpoint was written yet"
+        console.print(f"stopped at step {trainer.state.global_step}; {kept}", soft_wrap=True)
+        raise
     return _finish(trainer, model, tokenizer, corpus, config, out)
 
 
 def _checkpoint(config: Config, out: Path) -> str | None:
     """The checkpoint to continue from; refuses to touch a run that is there without being told to."""
-    checkpoints = sorted(out.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    last = _last_checkpoint(out)
     if config.resume:
         if not (out / "settings.json").is_file():
             raise UserError("there is no run to resume", path=out, remedy="start it without --resume")
-        if not checkpoints:
+        if last is None:
             warn(f"{out}: no checkpoint yet, starting from the beginning")
-        return str(checkpoints[-1]) if checkpoints else None
+        return None if last is None else str(last)
     if config.overwrite:
-        for old in (*checkpoints, out / "model", out / "tokenizer"):
+        for old in (*out.glob("checkpoint-*"), out / "model", out / "tokenizer"):
             shutil.rmtree(old, ignore_errors=True)
     elif out.exists() and any(out.iterdir()):
         raise UserError(
             "the output already exists", path=out, remedy="choose another --out, or pass --resume or --overwrite"
         )
     return None
+
+
+def _last_checkpoint(out: Path) -> Path | None:
+    return max(out.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
 def _tokenizer(config: Config, corpus: Any, out: Path) -> Any:
