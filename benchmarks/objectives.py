@@ -3,10 +3,10 @@
     python benchmarks/objectives.py --corpus CORPUS --data ROOT --out OUT [--minutes 8] [--arms a,b,...] [--seeds 1]
 
 Arms: (a) in-batch InfoNCE, (b) + momentum queue, (c) + MLM/TLM, (d) all three, (f) MLM/TLM alone; (e)
-sentence-transformers' trainer with its cached ranking loss at its best settings (bf16, no dropout, freed memory kept, and
-our clock schedule); (d-pairs) is (d) stopped after as many pairs as (e) saw, which compares at equal pairs. (e-init) is
-(e) started from the sentence-id embeddings that our arms start from. Every arm is one process; finished arms are skipped,
-so that the command can be repeated. OUT/evaluation holds NTREX dev, PUD, SIB-200 and Tatoeba for every arm.
+sentence-transformers' trainer with its cached ranking loss at its best settings (bf16, no dropout, freed memory kept,
+and our clock schedule); (d-pairs) is (d) stopped after as many pairs as (e) saw, to compare at equal pairs; (e-init)
+is (e) started from the sentence-id embeddings that our arms start from. Every arm is one process; finished arms are
+skipped, so that the command can be repeated. OUT/evaluation holds NTREX dev, PUD, SIB-200 and Tatoeba for every arm.
 """
 
 from __future__ import annotations
