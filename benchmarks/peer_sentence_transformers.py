@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 import yaml
-from datasets import IterableDataset
+from datasets import Features, IterableDataset, Value
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.losses import CachedMultipleNegativesRankingLoss
 from sentence_transformers.models import Pooling, Transformer
@@ -79,8 +79,9 @@ def main() -> None:
         dataloader_drop_last=True,
     )  # fmt: skip
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.learning_rate, weight_decay=args.weight_decay, fused=True)
+    columns = Features({"anchor": Value("string"), "positive": Value("string")})
     source = {"sampler": sampler, "tokenizer": tokenizer, "size": size}
-    pairs = IterableDataset.from_generator(text_pairs, gen_kwargs=source)
+    pairs = IterableDataset.from_generator(text_pairs, features=columns, gen_kwargs=source)
     trainer = SentenceTransformerTrainer(
         model=model,
         args=args,
