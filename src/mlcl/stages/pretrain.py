@@ -24,7 +24,7 @@ class TokenizerSettings:
     alpha: float = 0.5
     """Exponent of the language sampling for a new tokenizer."""
     max_sentences: int | None = None
-    """Most sentences that a new tokenizer is trained on; None = 6 per entry."""
+    """Most sentences that a new tokenizer is trained on; None = a few per entry."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ def run(config: Config) -> Path:
     Raises:
         UserError: settings or data that do not fit; before any expensive work where that can be known.
     """
+    from transformers import set_seed
     from transformers.utils.logging import disable_progress_bar
 
     from mlcl.corpus.store import Corpus
@@ -107,7 +108,7 @@ def run(config: Config) -> Path:
     write_json(out / "settings.json", asdict(config))
     tokenizer = _tokenizer(config, corpus, out)
     mlc_config = _fit(mlc_config, tokenizer, args.max_length, corpus.languages)
-    _set_seed(args)
+    set_seed(args.seed)
     model = MLCModel(mlc_config)
     _check_vocabulary(model, tokenizer)
     max_length = min(args.max_length, model.max_length // 2 if args.uses_lm and args.tlm_share else model.max_length)
@@ -202,12 +203,6 @@ def _initialise(model: Any, store: Any, tokenizer: Any, settings: Initialisation
     if settings.embeddings == "sentence-id":
         with step("sentence-id embeddings"):
             initialise_embeddings(model.get_input_embeddings(), store, tokenizer.all_special_ids, std=settings.std)
-
-
-def _set_seed(args: Any) -> None:
-    from transformers import set_seed
-
-    set_seed(args.seed)
 
 
 def _check_vocabulary(model: Any, tokenizer: Any) -> None:

@@ -5,6 +5,7 @@ A source makes batch number i from nothing but its seed and i; `loader` turns it
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,16 +42,18 @@ class BatchSettings:
     seed: int = 0
 
 
-class Source(Dataset[Batch]):
+class Source(Dataset[Batch], ABC):
     """Makes batch number i; `len` is the number of batches in one epoch over all ranks."""
 
     settings: BatchSettings
 
+    @abstractmethod
     def __len__(self) -> int:
-        raise NotImplementedError
+        """Batches in one epoch."""
 
+    @abstractmethod
     def __getitem__(self, number: int) -> Batch:
-        raise NotImplementedError
+        """Batch number `number`, counted over all epochs."""
 
     def _assemble(
         self,

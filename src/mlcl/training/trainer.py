@@ -128,8 +128,8 @@ class MLCTrainer(Trainer):
         )
         negatives, negative_ids = [hard], [batch.negative_ids]
         if self.queue is not None and self.momentum is not None and batch.keys is not None and self.mlc.training:
-            negatives.append(self.queue.vectors.clone())
-            negative_ids.append(self.queue.ids.clone())
+            negatives.append(self.queue.vectors)
+            negative_ids.append(self.queue.ids)
             with torch.no_grad(), self.autocast_smart_context_manager():
                 output = self.momentum.encoder(batch.keys.input_ids, lengths=batch.keys.lengths)
             keys = F.normalize(batch.keys.restore(output.embeddings).float(), dim=-1)
