@@ -52,6 +52,15 @@ def test_a_killed_run_resumes_bit_for_bit(tiny_settings, tmp_path):
     assert losses[0] == losses[1]
 
 
+def test_resuming_a_finished_run_changes_nothing(tiny_settings, tmp_path):
+    tiny_settings["training"]["max_steps"] = 4
+    words = command(tiny_settings, tmp_path)
+    assert main(words) == 0
+    finished = weights(tmp_path / "run")
+    assert main([*words, "--resume"]) == 0
+    assert weights(tmp_path / "run") == finished
+
+
 @pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(tiny_settings, tmp_path):
     tiny_settings["training"]["max_steps"] = 100_000

@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import AutoTokenizer, PrinterCallback, ProgressCallback, Trainer, TrainerCallback
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import rotate_checkpoints
 
 from mlcl.core.errors import UserError
@@ -234,6 +236,13 @@ class MLCTrainer(Trainer):
         """Train; `resume_from_checkpoint=True` continues from the last whole checkpoint."""
         shutil.rmtree(self._out / _STAGING, ignore_errors=True)
         self.stopwatch.trainer = self
+        checkpoint = kwargs.get("resume_from_checkpoint")
+        if isinstance(checkpoint, str) and (Path(checkpoint) / TRAINER_STATE_NAME).is_file():
+            state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
+            if 0 < self.args.max_steps <= state.global_step:  # transformers would train one step more
+                self._load_from_checkpoint(checkpoint)
+                self.state = state
+                return None
         return super().train(*args, **kwargs)
 
     # --- checkpoints ----------------------------------------------------------------------------------------------
