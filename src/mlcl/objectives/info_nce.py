@@ -6,8 +6,10 @@ In: queries (N, D), keys (N, D), negatives (M, D), group ids. Out: one scalar.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from mlcl.objectives.kernels.blocked_info_nce import other_candidates
+from mlcl.objectives.kernels.precision import product_dtype, sum_dtype
 
 
 def info_nce(
@@ -27,6 +29,9 @@ def info_nce(
     (arXiv 2007.01852). The candidates of query i are all N keys, then all M negatives. `temperature=1, margin=0,
     symmetric=False` is the textbook formula.
 
+    Computed in tiles, so that memory is O((N + M) D) and never the N x M matrix; products in the inputs' type or that
+    of autocast, sums in float32 at least.
+
     Translations of one sentence that meet in a batch or in a queue are not negatives: a candidate whose group id
     equals that of the positive is left out of the sum. Losing this mask is the usual reason why larger batches
     make a multilingual encoder worse.
@@ -42,7 +47,8 @@ def info_nce(
         negative_ids: (M,) group id of each negative; -1 means no group.
 
     Returns:
-        Scalar in float32 (float64 for float64 inputs).
+        Scalar in float32 (float64 for float64 inputs): 0 where no query has another candidate than its positive, or
+        where there is no query; NaN where an input is not finite.
 
     Raises:
         ValueError: shapes that do not fit.
@@ -56,29 +62,20 @@ def info_nce(
     if negative_ids is not None and (negatives is None or negative_ids.shape != negatives.shape[:1]):
         raise ValueError("negative_ids must be (M,), one for each row of negatives")
 
-    target = torch.arange(len(queries), device=queries.device)
-    similarity = _accurate(queries @ keys.T)  # (N, N)
-    logits = similarity - margin * torch.eye(len(queries), device=queries.device, dtype=similarity.dtype)
-    if ids is not None:
-        logits = logits.masked_fill(_same_group(ids, ids).fill_diagonal_(False), -torch.inf)
-    logits = logits / temperature
-    columns = logits
-    if negatives is not None and len(negatives):
-        extra = _accurate(queries @ negatives.T)  # (N, M)
-        if ids is not None and negative_ids is not None:
-            extra = extra.masked_fill(_same_group(ids, negative_ids), -torch.inf)
-        columns = torch.cat([logits, extra / temperature], dim=1)  # (N, N + M)
-    loss = F.cross_entropy(columns, target)
-    if symmetric:
-        loss = (loss + F.cross_entropy(logits.T, target)) / 2
+    if not len(queries):
+        return (queries.sum() + keys.sum()).float() * 0.0
+    dtype = product_dtype(queries, keys)
+    exact = sum_dtype(dtype)
+    scaled = queries.to(exact) / temperature  # (N, D): s / temperature is scaled . key, and carries its gradient
+    positive = (scaled * keys.to(exact)).sum(-1) - margin / temperature  # (N,)
+    rows, columns = other_candidates(scaled, keys, negatives, dtype, ids, negative_ids, symmetric)
+    # -log p of the positive = log(1 + sum of the others / positive): no difference from 1 that rounding could eat.
+    loss = _softplus(rows - positive).mean()
+    if columns is not None:
+        loss = (loss + _softplus(columns - positive).mean()) / 2
     return loss
 
 
-def _accurate(logits: Tensor) -> Tensor:
-    """At least float32: a sum of exponentials in half precision loses the small negatives."""
-    return logits if logits.dtype == torch.float64 else logits.float()
-
-
-def _same_group(rows: Tensor, columns: Tensor) -> Tensor:
-    """(N,), (M,) -> (N, M) bool: both belong to one group."""
-    return (rows[:, None] == columns[None, :]) & (rows[:, None] >= 0)
+def _softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)), exact for large x in any precision, 0 for -inf."""
+    return torch.logaddexp(x, torch.zeros_like(x))
