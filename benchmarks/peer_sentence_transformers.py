@@ -90,11 +90,13 @@ def main() -> None:
         callbacks=[clock],
         optimizers=(optimizer, timed_schedule(optimizer, args, clock.progress)),
     )
+    cpu = time.process_time()
     trainer.train()
     steps = trainer.state.global_step
     model.save(str(out / "model"))
     (out / "model" / "mlcl.json").write_text(json.dumps({"languages": Corpus.open(options.corpus).languages}))
     report = {"steps": steps, "pairs": steps * size, "seconds": time.monotonic() - clock.start}
+    report["cpu_seconds"] = time.process_time() - cpu
     (out / "peer.json").write_text(json.dumps(report))
     print(report)
 

@@ -61,7 +61,7 @@ def model_card(model: Mapping[str, Any], info: Mapping[str, Any]) -> str:
     Args:
         model: Content of the model's `config.json`; `parameters`, their number, may be added.
         info: What the run knows: `title`, `license` (a hub licence id), `languages` (tags), `sentences` (per tag),
-            `origins` (name -> `{licence, texts}`), `steps`, `minutes`, `pairs_seen`, `settings` (the run's
+            `origins` (name -> `{licence, texts}`), `steps`, `minutes`, `cpu_minutes`, `pairs_seen`, `settings` (the run's
             configuration), `results` (rows of results.json).
     """
     sentences = info.get("sentences") or {}
@@ -133,7 +133,12 @@ def _training(info: Mapping[str, Any]) -> str:
         lines.append(f"Objective: {weights[0]} x InfoNCE + {weights[1]} x masked LM, each term under its own mean.")
     done = [
         f"{info[key]:,} {label}"
-        for key, label in (("steps", "steps"), ("pairs_seen", "sentence pairs"), ("minutes", "minutes"))
+        for key, label in (
+            ("steps", "steps"),
+            ("pairs_seen", "sentence pairs"),
+            ("minutes", "minutes"),
+            ("cpu_minutes", "CPU minutes"),
+        )
         if isinstance(info.get(key), (int, float))
     ]
     if done:

@@ -238,6 +238,7 @@ def _finish(trainer: Any, model: Any, tokenizer: Any, corpus: Any, config: Confi
             "origins": corpus.manifest.get("origins", {}),
             "steps": trainer.state.global_step,
             "minutes": round(trainer.stopwatch.elapsed / 60, 2),
+            "cpu_minutes": round(trainer.stopwatch.cpu_elapsed / 60, 2),
             "pairs_seen": trainer.state.global_step * trainer.args.train_batch_size * trainer.args.world_size
             * trainer.args.gradient_accumulation_steps,
             "settings": json.loads(json.dumps(asdict(config), default=str)),

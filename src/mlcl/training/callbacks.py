@@ -18,18 +18,26 @@ class StopwatchCallback(TrainerCallback):
 
     Attributes:
         before: Seconds of earlier sessions, restored from a checkpoint.
+        cpu_before: The same in CPU seconds.
     """
 
     def __init__(self) -> None:
         self.before = 0.0
+        self.cpu_before = 0.0
         self.trainer: Any = None
         self._start: float | None = None
+        self._cpu_start: float | None = None
         self._lap = 0.0
 
     @property
     def elapsed(self) -> float:
         """Seconds of training so far, evaluation and checkpoints included."""
         return self.before + (0.0 if self._start is None else time.monotonic() - self._start)
+
+    @property
+    def cpu_elapsed(self) -> float:
+        """CPU seconds of this process and its threads in training so far; data-loader processes are not counted."""
+        return self.cpu_before + (0.0 if self._cpu_start is None else time.process_time() - self._cpu_start)
 
     def lap(self) -> float:
         """Seconds since the last call, for rates."""
@@ -40,6 +48,7 @@ class StopwatchCallback(TrainerCallback):
     def on_train_begin(self, *_: Any, **__: Any) -> None:
         """Start the clock."""
         self._start = self._lap = time.monotonic()
+        self._cpu_start = time.process_time()
 
     def on_optimizer_step(self, *_: Any, **__: Any) -> None:
         """One update of the weights is done."""
