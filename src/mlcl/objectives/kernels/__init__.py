@@ -1,1 +1,1 @@
-"""The tiled twins of the losses: the same numbers without the big matrix. What they compute stands beside this folder."""
+"""The tiled twins of the losses: the same numbers without the big matrix. The maths stands beside this folder."""

@@ -34,7 +34,7 @@ from mlcl.objectives.kernels.precision import sum_dtype
 _ROWS, _COLUMNS = 512, 1024  # of a tile: with its copies it should stay in the cache of two cores
 _ALIGNMENT = 32  # columns of a product are filled up to a multiple of this: what matrix units take in one go
 _SAMPLE = 256  # candidates among which a first guess of each query's largest logit is made
-_RANGE = 60.0  # nats that float32's exponents hold with room to spare, on either side
+_RANGE = 40.0  # nats: two such differences may add up in one exponential, and float32's exponents end at 87
 
 
 def other_candidates(
@@ -106,21 +106,29 @@ class _LogSumExp(torch.autograd.Function):
         queries, keys, negatives, shift, ids, negative_ids, rows, columns = ctx.saved_tensors
         tiles = _Tiles(queries, keys, negatives, shift, ctx.dtype, ids, negative_ids)
         with_negatives = negatives is not None and ctx.needs_input_grad[2]
-        # G_ij = e_ij (row_weight_i + scale_i column_weight_j), with e_ij the tile; -inf has no share in anything.
-        row_weight = gradients[0] * (tiles.shift - rows.where(rows > -torch.inf, torch.inf)).exp()
-        column_weight = gradients[1] * (tiles.top - columns.where(columns > -torch.inf, torch.inf)).exp()
+        # G_ij = scale_i e_ij (row_weight_i + column_weight_j), with e_ij the tile. Factors of a row go to the narrow
+        # matrices of the products. Where there is no other candidate, the -inf must not become a weight.
         scale = (tiles.shift - tiles.top).exp()
+        rows, columns = (sums.where(sums > -torch.inf, torch.inf) for sums in (rows, columns))
+        row_weight, column_weight = gradients[0] * (tiles.top - rows).exp(), gradients[1] * (tiles.top - columns).exp()
+        row_factor = (gradients[0] * (tiles.shift - rows).exp())[:, None]  # scale_i row_weight_i, with less to overflow
+        scaled_queries = (tiles.queries * scale[:, None]).to(ctx.dtype)
         d_queries, d_keys = tiles.zeros(*tiles.queries.shape), tiles.zeros(*tiles.candidates.shape)
         for tile in tiles.exponentials():
-            q, k = tiles.queries[tile.rows], tiles.candidates[tile.columns]
-            weight = row_weight[tile.rows, None]
+            k = tiles.candidates[tile.columns]
             if ctx.symmetric and not tile.extra:
-                weight = torch.addr(weight, scale[tile.rows], column_weight[tile.columns], out=tile.scratch)
-            tile.values.mul_(weight)
-            gradient = tile.rounded()  # (rows, columns)
-            d_queries[tile.rows] += gradient @ k
-            if with_negatives or not tile.extra:
-                d_keys[tile.columns] += gradient.T @ q
+                weight = torch.add(row_weight[tile.rows, None], column_weight[tile.columns], out=tile.scratch)
+                tile.values.mul_(weight)
+                gradient = tile.rounded()  # (rows, columns)
+                d_queries[tile.rows] += (gradient @ k) * scale[tile.rows, None]
+                d_keys[tile.columns] += gradient.T @ scaled_queries[tile.rows]
+            else:
+                gradient = tile.rounded()
+                d_queries[tile.rows] += (gradient @ k) * row_factor[tile.rows]
+                if with_negatives or not tile.extra:
+                    d_keys[tile.columns] += gradient.T @ (tiles.queries[tile.rows] * row_factor[tile.rows]).to(
+                        ctx.dtype
+                    )
         width, size = queries.shape[1], tiles.size
         return (
             d_queries[:, :width].to(queries.dtype),

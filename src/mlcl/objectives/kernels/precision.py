@@ -7,9 +7,10 @@ from torch import Tensor
 
 
 def product_dtype(*tensors: Tensor) -> torch.dtype:
-    """The inputs' common type, or autocast's in its place; float16 on a CPU is widened, for its products are slow there.
+    """The inputs' common type, or autocast's in its place.
 
-    Float64 stays float64 under autocast, as everywhere in torch.
+    Float16 on a CPU is widened, for its products are slow there. Float64 stays float64 under autocast, as it does
+    everywhere in torch.
     """
     dtype = tensors[0].dtype
     for tensor in tensors[1:]:
