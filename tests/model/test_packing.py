@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from mlcl.model import packing
+from mlcl.model.blocks import Blocks
 from mlcl.model.config import POOLING_NAMES, MLCConfig
 from mlcl.model.model import MLCModel
 
-FAMILIES = ["xlm-roberta", "roberta", "camembert", "bert"]
+FAMILIES = ["xlm-roberta", "roberta", "camembert", "bert", "modernbert"]
 
 
 def tiny(model_type: str = "xlm-roberta", **options) -> MLCModel:
@@ -24,6 +25,8 @@ def tiny(model_type: str = "xlm-roberta", **options) -> MLCModel:
         "max_position_embeddings": 70,
         "pad_token_id": 1,
     }
+    if model_type == "modernbert":  # a window shorter than some sentences, in every second layer
+        backbone |= {"local_attention": 12, "global_attn_every_n_layers": 2, "cls_token_id": 2, "sep_token_id": 3}
     return MLCModel(MLCConfig(backbone=backbone, **options))
 
 
@@ -33,8 +36,10 @@ def sentences() -> list[torch.Tensor]:
     return [torch.randint(4, 120, (length,)) for length in [5, 2, 17, 5, 40, 1, 2, 33, 5]]
 
 
-@pytest.mark.parametrize("pooling", POOLING_NAMES)
-@pytest.mark.parametrize("model_type", FAMILIES)
+@pytest.mark.parametrize(
+    ("model_type", "pooling"),
+    [(family, name) for family in FAMILIES for name in POOLING_NAMES if (family, name) != ("modernbert", "pooler")],
+)
 def test_packed_equals_one_by_one(model_type, pooling, sentences):
     model = tiny(model_type, pooling=pooling, proj_size=12).train()
     assert model.supports_packing
@@ -79,6 +84,67 @@ def test_backbones_that_cannot_run_packed_give_the_same_through_padding(sentence
             module.p = 0.0
     chunked = model.forward_packed(packed.input_ids, packed.lengths).embeddings
     torch.testing.assert_close(chunked, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("change", ["adapter", "hook", "activation"])
+def test_layers_that_are_not_plain_run_as_their_modules(change, sentences):
+    model = tiny().eval()
+    layer = model.backbone.encoder.layer[1]
+    calls = []
+    if change == "adapter":  # as peft does it
+
+        class Adapter(torch.nn.Linear):
+            def forward(self, states):
+                calls.append(1)
+                return super().forward(states) * 2
+
+        layer.attention.self.query = Adapter(32, 32)
+    elif change == "hook":
+        layer.output.register_forward_hook(lambda *_: calls.append(1))
+    else:
+
+        class Relu(torch.nn.ReLU):
+            def forward(self, states):
+                calls.append(1)
+                return super().forward(states)
+
+        layer.intermediate.intermediate_act_fn = Relu()
+    packed = packing.pack(sentences)
+    vectors = packed.restore(model.forward_packed(packed.input_ids, packed.lengths).embeddings)
+    assert calls
+    torch.testing.assert_close(vectors, torch.cat([model(sentence[None]).embeddings for sentence in sentences]))
+
+
+def test_layers_as_one_function_equal_the_modules_in_bfloat16(sentences, monkeypatch):
+    model = tiny().train()
+    packed = packing.pack(sentences)
+    found = []
+    for plain in (True, False):
+        monkeypatch.setattr(MLCModel, "_has_plain_layers", lambda self, device, plain=plain: plain)
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            vectors = model.forward_packed(packed.input_ids, packed.lengths).embeddings
+        vectors.float().square().sum().backward()
+        found.append((vectors.detach(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}))
+    (ours, our_gradients), (theirs, their_gradients) = found
+    assert torch.cosine_similarity(ours, theirs).min() > 0.9995
+    assert our_gradients.keys() == their_gradients.keys()
+    scale = max(gradient.norm() for gradient in their_gradients.values())
+    for name, gradient in their_gradients.items():
+        assert (our_gradients[name] - gradient).norm() <= 0.03 * max(gradient.norm(), 0.01 * scale), name
+
+
+def test_blocks_lose_nothing_and_gather_what_belongs_together(sentences):
+    lengths = torch.tensor([len(sentence) for sentence in sentences])  # not sorted
+    blocks = Blocks(lengths, heads=2, device=torch.device("cpu"))
+    stream = torch.arange(int(lengths.sum()) * 3 * 2 * 5).view(-1, 3, 2, 5)
+    blocked = blocks.gather(stream)
+    assert torch.equal(blocks.scatter(blocked), stream)
+    first, block = blocked[1], next(iter(blocks))
+    count, heads, length = block.shape
+    assert torch.equal(
+        first[block.rows].view(count, heads, length, 5)[0, 1, :2], stream[5:7, 1, 1]
+    )  # the sentence of 2
 
 
 def test_bf16_packed_is_close_to_fp32(sentences):

@@ -4,8 +4,9 @@ transformers looks attention up by name in a registry; ours is registered as `ml
 sentence by sentence over the packed stream; outside it is plain SDPA. Packed position ids alone are not enough:
 transformers 5 then lets attention leak across the sentences of XLM-R without an error.
 
-On a CPU the backward of bf16 SDPA is pathologically slow, and autograd would add up one dense (T, D) gradient per
-length; an own function does both with matmul and a float32 softmax, writing into one buffer.
+On CUDA the stream goes to torch's variable-length flash attention in half precision. Elsewhere it is cut into blocks of
+similar length (blocks.py); on a CPU the backward of bf16 SDPA is pathologically slow, and autograd would add up one
+dense (T, D) gradient per block, so an own function does both.
 """
 
 from __future__ import annotations
@@ -21,21 +22,45 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from mlcl.model.packing import equal_runs
+from mlcl.model.blocks import Blocks, attend, attend_backward
 
 NAME = "mlcl"
-Runs = list[tuple[int, int, int]]
-_RUNS: ContextVar[Runs | None] = ContextVar("mlcl_packed_runs", default=None)
+
+
+class PackedLengths:
+    """Lengths (N,) of the sentences of a stream, with what the kernels derive from them once for all layers."""
+
+    def __init__(self, lengths: Tensor) -> None:
+        self.lengths = lengths
+        self._blocks: dict[tuple[int, torch.device], Blocks] = {}
+        self._offsets: dict[torch.device, Tensor] = {}
+
+    def blocks(self, heads: int, device: torch.device) -> Blocks:
+        """The blocks for attention with this many heads."""
+        if (heads, device) not in self._blocks:
+            self._blocks[heads, device] = Blocks(self.lengths, heads, device)
+        return self._blocks[heads, device]
+
+    def offsets(self, device: torch.device) -> Tensor:
+        """(N + 1,) int32: where each sentence starts, and the end."""
+        if device not in self._offsets:
+            offsets = nn.functional.pad(self.lengths.cumsum(0), (1, 0))
+            self._offsets[device] = offsets.to(device, torch.int32)
+        return self._offsets[device]
+
+
+_PACKED: ContextVar[PackedLengths | None] = ContextVar("mlcl_packed_lengths", default=None)
 
 
 @contextmanager
-def packed(lengths: Tensor) -> Iterator[None]:
+def packed(lengths: Tensor) -> Iterator[PackedLengths]:
     """Within the block, backbones whose attention is `mlcl` see a stream of sentences of these lengths (N,)."""
-    token = _RUNS.set(equal_runs(lengths))
+    state = PackedLengths(lengths)
+    token = _PACKED.set(state)
     try:
-        yield
+        yield state
     finally:
-        _RUNS.reset(token)
+        _PACKED.reset(token)
 
 
 def attention(
@@ -46,6 +71,7 @@ def attention(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
+    sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Attention function for transformers' registry: query, key, value (B, H, L, K) -> (B, L, H, K).
@@ -53,21 +79,34 @@ def attention(
     Raises:
         ValueError: attention dropout inside a packed block (the packed kernels have none).
     """
-    runs = _RUNS.get()
-    if runs is None and query.device.type == "cpu" and query.dtype == torch.bfloat16 and query.requires_grad:
+    state = _PACKED.get()
+    if state is None and query.device.type == "cpu" and query.dtype == torch.bfloat16 and query.requires_grad:
         return _padded_attention(module, query, key, value, attention_mask, scaling, dropout), None
-    if runs is None:
+    if state is None:
         output, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
         return output, None
     if dropout:
-        raise ValueError("packed attention has no dropout: set attention_probs_dropout_prob to 0")
+        raise ValueError("packed attention has no dropout: set the backbone's attention dropout to 0")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     # (1, H, T, K) -> (T, H, K): a view, since the backbone made (1, T, H, K) and transposed it.
     streams = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
-    output = _PackedAttention.apply(*streams, runs, scale)
-    return output[None], None
+    if query.is_cuda and query.dtype in (torch.float16, torch.bfloat16):
+        return _flash_attention(streams, state, scale, sliding_window)[None], None
+    blocks = state.blocks(query.shape[1], query.device)
+    return _PackedAttention.apply(torch.stack(streams, dim=1), blocks, scale, sliding_window)[None], None
+
+
+def _flash_attention(streams: list[Tensor], state: PackedLengths, scale: float, window: int | None) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    offsets, longest = state.offsets(streams[0].device), int(state.lengths.max())
+    reach = (-1, -1) if window is None else (window - 1, window - 1)
+    query, key, value = (stream.contiguous() for stream in streams)
+    output = varlen_attn(query, key, value, offsets, offsets, longest, longest, scale=scale, window_size=reach)
+    assert isinstance(output, Tensor)
+    return output
 
 
 def _padded_attention(
@@ -89,46 +128,27 @@ def _padded_attention(
 
 
 class _PackedAttention(torch.autograd.Function):
-    """softmax(q k^T * scale) v for each sentence of a stream; (T, H, K) each."""
+    """softmax(q k^T * scale) v for each sentence of a stream: (T, 3, H, K) -> (T, H, K)."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, runs: Runs, scale: float) -> Tensor:
-        output = torch.empty_like(query, memory_format=torch.contiguous_format)
-        weights = []
-        for run in runs:
-            q, k, v = (_block(tensor, run) for tensor in (query, key, value))  # (n, H, L, K)
-            scores = torch.matmul(q, k.transpose(-1, -2)).float().mul_(scale)  # (n, H, L, L)
-            weight = torch.softmax(scores, dim=-1).to(query.dtype)
-            _block(output, run).copy_(torch.matmul(weight, v))
-            weights.append(weight)
-        ctx.save_for_backward(query, key, value, *weights)
-        ctx.runs, ctx.scale = runs, scale
-        return output
+    def forward(ctx: Any, stream: Tensor, blocks: Blocks, scale: float, window: int | None) -> Tensor:
+        blocked = blocks.gather(stream)
+        output, weights = attend(blocked, blocks, scale, window)
+        ctx.save_for_backward(blocked, *weights)
+        ctx.blocks, ctx.scale = blocks, scale
+        return blocks.scatter(output[None])[:, 0]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, *weights = ctx.saved_tensors
-        d_query, d_key, d_value = (
-            torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in (query, key, value)
-        )
-        gradient = gradients[0].to(query.dtype)
-        for run, weight in zip(ctx.runs, weights, strict=True):
-            q, k, v, d_out = (_block(tensor, run) for tensor in (query, key, value, gradient))
-            _block(d_value, run).copy_(torch.matmul(weight.transpose(-1, -2), d_out))
-            d_weight = torch.matmul(d_out, v.transpose(-1, -2))  # (n, H, L, L)
-            product = d_weight.float() * weight
-            d_scores = product.sub_(weight * product.sum(-1, keepdim=True)).mul_(ctx.scale).to(query.dtype)
-            _block(d_query, run).copy_(torch.matmul(d_scores, k))
-            _block(d_key, run).copy_(torch.matmul(d_scores.transpose(-1, -2), q))
-        return d_query, d_key, d_value, None, None
+        blocked, *weights = ctx.saved_tensors
+        d_output = ctx.blocks.gather(gradients[0].to(blocked.dtype)[:, None])[0]
+        return ctx.blocks.scatter(attend_backward(d_output, blocked, weights, ctx.blocks, ctx.scale)), None, None, None
 
 
-def _block(stream: Tensor, run: tuple[int, int, int]) -> Tensor:
-    """View of the sentences of one run: (T, H, K) -> (n, H, L, K)."""
-    start, count, length = run
-    rows = stream[start : start + count * length]
-    return rows.unflatten(0, (count, length)).transpose(1, 2)
+def _mask(*args: Any, **kwargs: Any) -> Tensor | None:
+    """No mask over the stream, which would be (T, T): inside `packed` the kernels know who sees whom."""
+    return None if _PACKED.get() is not None else sdpa_mask(*args, **kwargs)
 
 
 AttentionInterface.register(NAME, attention)
-AttentionMaskInterface.register(NAME, sdpa_mask)
+AttentionMaskInterface.register(NAME, _mask)

@@ -18,18 +18,19 @@ from transformers import AutoModel, AutoModelForMaskedLM, PreTrainedConfig, PreT
 from transformers.utils import ModelOutput
 
 from mlcl.core.errors import UserError
-from mlcl.model import attention, packing
+from mlcl.model import attention, packed_layers, packing
 from mlcl.model.config import MLCConfig
 from mlcl.model.heads import MaskedLMHead
 from mlcl.model.pooling import POOLINGS
 
 # Families whose layers see other tokens only through the attention function, with the number of their first position.
-# Everything else runs padded. (ModernBERT is not here: its sliding-window masks are built over the whole stream.)
+# Everything else runs padded.
 _PACKABLE: dict[str, Callable[[PreTrainedConfig], int]] = {
     "bert": lambda config: 0,
     "roberta": lambda config: (config.pad_token_id or 0) + 1,
     "xlm-roberta": lambda config: (config.pad_token_id or 0) + 1,
     "camembert": lambda config: (config.pad_token_id or 0) + 1,
+    "modernbert": lambda config: 0,
 }
 _CHUNK_TOKENS = 4096  # padded tokens in one chunk of a backbone that cannot run packed
 
@@ -97,7 +98,7 @@ class MLCModel(PreTrainedModel):
     def supports_packing(self) -> bool:
         """Whether `forward_packed` works: a known family and, in training, no attention dropout."""
         config = self.backbone.config
-        dropout = getattr(config, "attention_probs_dropout_prob", 0.0)
+        dropout = getattr(config, "attention_probs_dropout_prob", getattr(config, "attention_dropout", 0.0))
         return self._first_position is not None and config._attn_implementation == attention.NAME and (
             not self.training or dropout == 0
         )  # fmt: skip
@@ -142,10 +143,27 @@ class MLCModel(PreTrainedModel):
         if not self.supports_packing:
             return self._forward_chunks(input_ids, lengths)
         position_ids = (packing.positions(lengths) + (self._first_position or 0)).to(input_ids.device)  # (T,)
-        with attention.packed(lengths):
-            output = self.backbone(input_ids=input_ids[None], position_ids=position_ids[None])
-        hidden = output.last_hidden_state[0]  # (T, H)
+        with attention.packed(lengths) as state:
+            if self._has_plain_layers(input_ids.device):
+                hidden = self._run_layers(input_ids, position_ids, state)  # (T, H)
+            else:
+                hidden = self.backbone(input_ids=input_ids[None], position_ids=position_ids[None]).last_hidden_state[0]
         return MLCOutput(embeddings=self._embed(hidden, lengths.to(hidden.device)), last_hidden_state=hidden)
+
+    def _has_plain_layers(self, device: torch.device) -> bool:
+        """Whether the layers can run as `packed_layers`. On a GPU their savings are not where the time goes."""
+        layers = getattr(getattr(self.backbone, "encoder", None), "layer", None)
+        return device.type == "cpu" and layers is not None and all(packed_layers.supports(layer) for layer in layers)
+
+    def _run_layers(self, input_ids: Tensor, position_ids: Tensor, state: attention.PackedLengths) -> Tensor:
+        """The backbone over a packed stream (T,), layer by layer -> (T, H)."""
+        embedded = self.backbone.embeddings(input_ids=input_ids[None], position_ids=position_ids[None])[0]
+        kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else embedded.dtype
+        blocks = state.blocks(self.backbone.config.num_attention_heads, input_ids.device)
+        states = embedded.to(kind)
+        for layer in self.backbone.encoder.layer:
+            states = packed_layers.encoder_layer(layer, states, blocks)
+        return states.to(embedded.dtype)
 
     def _forward_chunks(self, input_ids: Tensor, lengths: Tensor) -> MLCOutput:
         """`forward_packed` by way of padding: chunks of neighbours, which are of similar length."""

@@ -1,0 +1,171 @@
+"""Sentences of a packed stream as padded blocks of similar length, and attention inside of them.
+
+In: a stream of tokens (T, ...) and the lengths of its sentences. Out: per block, queries, keys and values (n, H, L, K)
+on which attention is three plain matrix operations.
+
+One block per distinct length would need no padding, but some sixty lengths make thousands of small operations a step,
+and on a CPU these cost more than the arithmetic. So lengths are rounded up to few values, fine enough to cost about a
+tenth of padding, in the (small) attention part only. One index lookup moves all heads of all sentences into their
+blocks, and one moves the result back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_STEPS = 4  # lengths between a power of two and the next are rounded up to this many values
+
+
+@dataclass(frozen=True)
+class Block:
+    """Sentences of similar length.
+
+    Attributes:
+        rows: Where it lies among the rows of all blocks; a row is one head of one token.
+        shape: (n sentences, H heads, L tokens).
+        padding: (n, 1, 1, L) True where there is no token; None where all sentences have L.
+    """
+
+    rows: slice
+    shape: tuple[int, int, int]
+    padding: Tensor | None
+
+
+class Blocks:
+    """The blocks of one stream, for any number of layers.
+
+    Args:
+        lengths: (N,) tokens of each sentence, in stream order, which may be any.
+        heads: H.
+        device: Where the stream is.
+    """
+
+    def __init__(self, lengths: Tensor, heads: int, device: torch.device) -> None:
+        lengths = lengths.cpu()
+        starts = lengths.cumsum(0) - lengths
+        rounded = _rounded(lengths)
+        self.heads, self.tokens = heads, int(lengths.sum())
+        self.blocks: list[Block] = []
+        tokens, padding, first = [], [], 0
+        for length in rounded.unique().tolist():
+            chosen = (rounded == length).nonzero()[:, 0]
+            place = torch.arange(length)[None, :]
+            missing = place >= lengths[chosen, None]  # (n, L)
+            token = starts[chosen, None] + place.where(~missing, 0)
+            shape = (len(chosen), heads, length)
+            size = len(chosen) * heads * length
+            tokens.append(token[:, None].expand(shape).reshape(-1))
+            padding.append(missing[:, None].expand(shape).reshape(-1))
+            mask = missing[:, None, None].to(device) if bool(missing.any()) else None
+            self.blocks.append(Block(slice(first, first + size), shape, mask))
+            first += size
+        self._token = torch.cat(tokens)  # (rows,) the token of each row; a sentence's first one for padding
+        self._head = torch.cat(
+            [torch.arange(heads).repeat_interleave(b.shape[2]).repeat(b.shape[0]) for b in self.blocks]
+        )
+        self._padded = torch.cat(padding)
+        self.padding_rows = self._padded.nonzero()[:, 0].to(device)
+        self._device = device
+        self._lookups: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def __iter__(self) -> Iterator[Block]:
+        return iter(self.blocks)
+
+    def gather(self, stream: Tensor) -> Tensor:
+        """(T, P, H, K) -> (P, rows, K): P matrices of the stream, block by block. Padding repeats some token."""
+        parts, size = stream.shape[1], stream.shape[3]
+        there, _ = self._lookup(parts)
+        return stream.reshape(-1, size).index_select(0, there).view(parts, -1, size)
+
+    def scatter(self, blocked: Tensor) -> Tensor:
+        """(P, rows, K) -> (T, P, H, K): the way back, without the padding."""
+        parts, _, size = blocked.shape
+        _, back = self._lookup(parts)
+        return blocked.view(-1, size).index_select(0, back).view(self.tokens, parts, self.heads, size)
+
+    def _lookup(self, parts: int) -> tuple[Tensor, Tensor]:
+        """Row numbers of the stream for each blocked row, and of the blocks for each row of the stream."""
+        if parts not in self._lookups:
+            rows = len(self._token)
+            part = torch.arange(parts)[:, None]
+            there = ((self._token * parts + part) * self.heads + self._head).reshape(-1)  # (P * rows,)
+            back = torch.empty(self.tokens * parts * self.heads, dtype=torch.long)
+            real = (~self._padded).repeat(parts)
+            back[there[real]] = torch.arange(parts * rows)[real]
+            self._lookups[parts] = there.to(self._device), back.to(self._device)
+        return self._lookups[parts]
+
+
+def attend(blocked: Tensor, blocks: Blocks, scale: float, window: int | None = None) -> tuple[Tensor, list[Tensor]]:
+    """softmax(q k^T scale) v for each sentence and head; the softmax is computed in float32.
+
+    Args:
+        blocked: (3, rows, K) queries, keys, values.
+        blocks: Where they are.
+        scale: Factor of the scores.
+        window: Tokens at this distance or more do not see each other; None = all do.
+
+    Returns:
+        (rows, K) outputs, and the weights (n H, L, L) of each block for `attend_backward`.
+    """
+    output = torch.empty_like(blocked[0])
+    weights = []
+    for block in blocks:
+        query, key, value = _matrices(blocked, block)
+        scores = torch.bmm(query, key.transpose(1, 2)).mul_(scale)  # (n H, L, L)
+        _mask(scores, block, window)
+        weight = torch.softmax(scores, dim=-1)
+        torch.bmm(weight, value, out=_matrix(output, block))
+        weights.append(weight)
+    return output, weights
+
+
+def attend_backward(d_output: Tensor, blocked: Tensor, weights: list[Tensor], blocks: Blocks, scale: float) -> Tensor:
+    """Gradient (3, rows, K) of the queries, keys and values from that of the outputs (rows, K), which is changed."""
+    d_output.index_fill_(0, blocks.padding_rows, 0)
+    gradient = torch.empty_like(blocked)
+    for block, weight in zip(blocks, weights, strict=True):
+        query, key, value = _matrices(blocked, block)
+        d_query, d_key, d_value = _matrices(gradient, block)
+        d_out = _matrix(d_output, block)
+        torch.bmm(weight.transpose(1, 2), d_out, out=d_value)
+        d_weight = torch.bmm(d_out, value.transpose(1, 2))
+        d_scores = torch.ops.aten._softmax_backward_data(d_weight, weight, -1, weight.dtype).mul_(scale)
+        torch.bmm(d_scores, key, out=d_query)
+        torch.bmm(d_scores.transpose(1, 2), query, out=d_key)
+    return gradient
+
+
+def _rounded(lengths: Tensor) -> Tensor:
+    """(N,) lengths, rounded up to multiples of a quarter of the power of two below them (of 4 at least)."""
+    below = 2 ** torch.log2(lengths.clamp(min=1).double()).floor().long()
+    step = (below // _STEPS).clamp(min=4)
+    return (lengths + step - 1) // step * step
+
+
+def _matrix(blocked: Tensor, block: Block) -> Tensor:
+    """(rows, K) -> (n H, L, K) of one block, a view."""
+    sentences, heads, length = block.shape
+    return blocked[block.rows].view(sentences * heads, length, -1)
+
+
+def _matrices(blocked: Tensor, block: Block) -> tuple[Tensor, Tensor, Tensor]:
+    return _matrix(blocked[0], block), _matrix(blocked[1], block), _matrix(blocked[2], block)
+
+
+def _mask(scores: Tensor, block: Block, window: int | None) -> None:
+    """Write -inf where a token does not see another."""
+    sentences, heads, length = block.shape
+    if block.padding is not None:
+        scores.view(sentences, heads, length, length).masked_fill_(block.padding, -torch.inf)
+    if window is not None and length > window:
+        place = torch.arange(length, device=scores.device)
+        far = ((place[:, None] - place).abs() >= window).expand_as(scores)
+        if block.padding is not None:  # a padded query may see all: a row of nothing but -inf would be NaN
+            padded = block.padding.expand(sentences, heads, length, length).reshape_as(scores).transpose(1, 2)
+            far = far & ~padded
+        scores.masked_fill_(far, -torch.inf)
