@@ -5,16 +5,19 @@ In: hidden states (T, D), output embeddings (V, D), labels (T,). Out: one scalar
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from mlcl.objectives.kernels.blocked_linear_cross_entropy import linear_cross_entropy
+from mlcl.objectives.kernels.precision import product_dtype
 
 
 def masked_lm_loss(hidden: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | None = None) -> Tensor:
     """Mean cross-entropy over the positions whose label is not -100 (BERT, arXiv 1810.04805).
 
     Only those positions reach the vocabulary projection, so the cost is that of the masked tokens and not of all.
-    Without any masked position the result is a zero that still has a gradient, so that ranks stay in step.
+    Computed in tiles over the vocabulary: the (T, V) logits never exist, whatever V. Products are in the type of the
+    inputs or of autocast, sums in float32 at least. Without any masked position the result is a zero with a gradient,
+    so that ranks stay in step.
 
     Args:
         hidden: (T, D) states of the head.
@@ -26,7 +29,7 @@ def masked_lm_loss(hidden: Tensor, weight: Tensor, labels: Tensor, bias: Tensor 
         Scalar in float32 (float64 for float64 inputs).
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: shapes that do not fit, or a label that is no token id.
     """
     if hidden.dim() != 2 or labels.shape != hidden.shape[:1] or weight.shape[1] != hidden.shape[1]:
         raise ValueError(
@@ -34,9 +37,12 @@ def masked_lm_loss(hidden: Tensor, weight: Tensor, labels: Tensor, bias: Tensor 
             "must be (T, D), (V, D) and (T,)"
         )
     masked = labels != -100
-    if not bool(masked.any()):
-        return (hidden.sum() + weight.sum()).float() * 0.0
-    logits = F.linear(hidden[masked], weight, bias)  # (masked, V)
-    if logits.dtype != torch.float64:
-        logits = logits.float()
-    return F.cross_entropy(logits, labels[masked])
+    if not bool(masked.all()):
+        hidden, labels = hidden[masked], labels[masked]
+    if not len(labels):
+        return (hidden.sum() + weight.sum() + (0.0 if bias is None else bias.sum())).float() * 0.0
+    if int(labels.min()) < 0 or int(labels.max()) >= len(weight):
+        raise ValueError(
+            f"labels reach from {int(labels.min())} to {int(labels.max())}, the vocabulary has {len(weight)}"
+        )
+    return linear_cross_entropy(hidden, weight, labels, bias, product_dtype(hidden, weight))
