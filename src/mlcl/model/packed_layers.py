@@ -46,34 +46,46 @@ def supports(layer: nn.Module) -> bool:
 def encoder_layer(layer: Any, states: Tensor, blocks: Blocks) -> Tensor:
     """One layer that `supports`: (T, D) -> (T, D), in the type of the states."""
     own, output = layer.attention.self, layer.attention.output
-    modules = (own.query, own.key, own.value, output.dense, output.LayerNorm)
-    modules += (layer.intermediate.dense, layer.output.dense, layer.output.LayerNorm)
+    modules = [own.query, own.key, own.value, output.dense, output.LayerNorm]
+    modules += [layer.intermediate.dense, layer.output.dense, layer.output.LayerNorm]
     parameters = [parameter for module in modules for parameter in (module.weight, module.bias)]
     eps = (output.LayerNorm.eps, layer.output.LayerNorm.eps)
+    learns = torch.is_grad_enabled() and (states.requires_grad or any(p.requires_grad for p in parameters))
     with torch.autocast(states.device.type, enabled=False):  # the types are ours to choose
-        return _Layer.apply(states, blocks, own.scaling, eps, *parameters)
+        return _Layer.apply(states, blocks, own.scaling, eps, learns, *parameters)
 
 
 class _Layer(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, states: Tensor, blocks: Blocks, scale: float, eps: tuple[float, float], *parameters: Tensor
+        ctx: Any,
+        states: Tensor,
+        blocks: Blocks,
+        scale: float,
+        eps: tuple[float, float],
+        learns: bool,
+        *parameters: Tensor,
     ) -> Tensor:
         (wq, bq, wk, bk, wv, bv, wo, bo, norm1, shift1, w1, b1, w2, b2, norm2, shift2) = parameters
         kind = states.dtype
         w_in, b_in = torch.cat([wq, wk, wv]).to(kind), torch.cat([bq, bk, bv]).to(kind)
         wo, w1, w2 = wo.to(kind), w1.to(kind), w2.to(kind)
 
-        stream = F.linear(states, w_in, b_in).view(len(states), 3, blocks.heads, -1)
+        stream = _linear(states, w_in, b_in).view(len(states), 3, blocks.heads, -1)
         blocked = blocks.gather(stream)  # (3, rows, K)
         mixed, weights = attend(blocked, blocks, scale)
         context = blocks.scatter(mixed[None]).view(len(states), -1)  # (T, D)
-        sum1 = F.linear(context, wo, bo.to(kind)).add_(states)
+        sum1 = _linear(context, wo, bo.to(kind), plus=states)
         middle, mean1, rstd1 = torch.native_layer_norm(sum1, norm1.shape, norm1, shift1, eps[0])
-        before = F.linear(middle, w1, b1.to(kind))  # (T, F)
-        active = F.gelu(before)
-        sum2 = F.linear(active, w2, b2.to(kind)).add_(middle)
+        if learns:
+            before = _linear(middle, w1, b1.to(kind))  # (T, F)
+            active = F.gelu(before)
+        else:
+            active = _linear(middle, w1, b1.to(kind), activated=True)
+        sum2 = _linear(active, w2, b2.to(kind), plus=middle)
         result, mean2, rstd2 = torch.native_layer_norm(sum2, norm2.shape, norm2, shift2, eps[1])
+        if not learns:
+            return result
         ctx.save_for_backward(
             states, blocked, context, sum1, mean1, rstd1, middle, before, active, sum2, mean2, rstd2,
             w_in, wo, w1, w2, norm1, shift1, norm2, shift2, *weights,
@@ -92,7 +104,7 @@ class _Layer(torch.autograd.Function):
         d_w2, d_b2 = _weight_gradients(d_sum2, active)
         d_before = torch.ops.aten.gelu_backward(d_sum2 @ w2, before)
         d_w1, d_b1 = _weight_gradients(d_before, middle)
-        d_middle = torch.addmm(d_sum2, d_before, w1)
+        d_middle = torch.addmm(d_sum2, d_before, w1)  # the sum rides on the product
         d_sum1, d_norm1, d_shift1 = _norm_backward(d_middle, sum1, mean1, rstd1, norm1, shift1)
         d_wo, d_bo = _weight_gradients(d_sum1, context)
         d_mixed = blocks.gather((d_sum1 @ wo).view(len(states), 1, blocks.heads, -1))[0]
@@ -107,7 +119,22 @@ class _Layer(torch.autograd.Function):
             d_w1, d_b1, d_w2, d_b2, d_norm2, d_shift2,
         )  # fmt: skip
         cast = (gradient.to(kind) for gradient, kind in zip(of_parameters, ctx.kinds, strict=True))
-        return (d_states, None, None, None, *cast)
+        return (d_states, None, None, None, None, *cast)
+
+
+def _linear(
+    values: Tensor, weight: Tensor, bias: Tensor, *, plus: Tensor | None = None, activated: bool = False
+) -> Tensor:
+    """Linear layer (T, O), `plus` a residual or with a GELU; in bfloat16 oneDNN does both before it rounds."""
+    if values.dtype == torch.bfloat16 and torch.backends.mkldnn.is_available():
+        operation = torch.ops.mkldnn._linear_pointwise
+        if plus is not None:
+            return operation.binary(values, plus, weight, bias, "add")
+        return operation(values, weight, bias, "gelu" if activated else "none", [], "none" if activated else "")
+    result = F.linear(values, weight, bias)
+    if plus is not None:
+        result += plus
+    return F.gelu(result) if activated else result
 
 
 def _norm_backward(
