@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mlcl.objectives.kernels.blocked_info_nce import other_candidates
+from mlcl.objectives.kernels import twin
 from mlcl.objectives.kernels.precision import product_dtype, sum_dtype
 
 
@@ -68,7 +68,8 @@ def info_nce(
     exact = sum_dtype(dtype)
     scaled = queries.to(exact) / temperature  # (N, D): s / temperature is scaled . key, and carries its gradient
     positive = (scaled * keys.to(exact)).sum(-1) - margin / temperature  # (N,)
-    rows, columns = other_candidates(scaled, keys, negatives, dtype, ids, negative_ids, symmetric)
+    kernels = twin("info_nce", queries.device, dtype)
+    rows, columns = kernels.other_candidates(scaled, keys, negatives, dtype, ids, negative_ids, symmetric)
     # -log p of the positive = log(1 + sum of the others / positive): no difference from 1 that rounding could eat.
     loss = _softplus(rows - positive).mean()
     if columns is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mlcl.objectives.kernels.blocked_linear_cross_entropy import linear_cross_entropy
+from mlcl.objectives.kernels import twin
 from mlcl.objectives.kernels.precision import product_dtype
 
 
@@ -45,4 +45,5 @@ def masked_lm_loss(hidden: Tensor, weight: Tensor, labels: Tensor, bias: Tensor 
         raise ValueError(
             f"labels reach from {int(labels.min())} to {int(labels.max())}, the vocabulary has {len(weight)}"
         )
-    return linear_cross_entropy(hidden, weight, labels, bias, product_dtype(hidden, weight))
+    dtype = product_dtype(hidden, weight)
+    return twin("linear_cross_entropy", hidden.device, dtype).linear_cross_entropy(hidden, weight, labels, bias, dtype)
