@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 
 _STEPS = 4  # lengths between a power of two and the next are rounded up to this many values
+_LEAST = 16  # shorter rows than a vector register would be computed number by number: ten times slower
+_LANES = 32  # bfloat16 numbers in a vector register
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,12 @@ class Block:
     Attributes:
         rows: Where it lies among the rows of all blocks; a row is one head of one token.
         shape: (n sentences, H heads, L tokens).
-        padding: (n, 1, 1, L) True where there is no token; None where all sentences have L.
+        padding: (first sentence, sentence after the last, tokens) of each run of sentences that are shorter than L.
     """
 
     rows: slice
     shape: tuple[int, int, int]
-    padding: Tensor | None
+    padding: tuple[tuple[int, int, int], ...]
 
 
 class Blocks:
@@ -60,8 +62,7 @@ class Blocks:
             size = len(chosen) * heads * length
             tokens.append(token[:, None].expand(shape).reshape(-1))
             padding.append(missing[:, None].expand(shape).reshape(-1))
-            mask = missing[:, None, None].to(device) if bool(missing.any()) else None
-            self.blocks.append(Block(slice(first, first + size), shape, mask))
+            self.blocks.append(Block(slice(first, first + size), shape, _short_runs(lengths[chosen], length)))
             first += size
         self._token = torch.cat(tokens)  # (rows,) the token of each row; a sentence's first one for padding
         self._head = torch.cat(
@@ -118,7 +119,7 @@ def attend(blocked: Tensor, blocks: Blocks, scale: float, window: int | None = N
         query, key, value = _matrices(blocked, block)
         scores = torch.bmm(query, key.transpose(1, 2)).mul_(scale)  # (n H, L, L)
         _mask(scores, block, window)
-        weight = torch.softmax(scores, dim=-1)
+        weight = _softmax(scores)
         torch.bmm(weight, value, out=_matrix(output, block))
         weights.append(weight)
     return output, weights
@@ -134,17 +135,43 @@ def attend_backward(d_output: Tensor, blocked: Tensor, weights: list[Tensor], bl
         d_out = _matrix(d_output, block)
         torch.bmm(weight.transpose(1, 2), d_out, out=d_value)
         d_weight = torch.bmm(d_out, value.transpose(1, 2))
-        d_scores = torch.ops.aten._softmax_backward_data(d_weight, weight, -1, weight.dtype).mul_(scale)
+        d_scores = _softmax_backward(d_weight, weight).mul_(scale)
         torch.bmm(d_scores, key, out=d_query)
         torch.bmm(d_scores.transpose(1, 2), query, out=d_key)
     return gradient
 
 
 def _rounded(lengths: Tensor) -> Tensor:
-    """(N,) lengths, rounded up to multiples of a quarter of the power of two below them (of 4 at least)."""
-    below = 2 ** torch.log2(lengths.clamp(min=1).double()).floor().long()
-    step = (below // _STEPS).clamp(min=4)
-    return (lengths + step - 1) // step * step
+    """(N,) lengths, rounded up to multiples of a quarter of the power of two below them."""
+    below = 2 ** torch.log2(lengths.clamp(min=_LEAST).double()).floor().long()
+    step = below // _STEPS
+    return ((lengths + step - 1) // step * step).clamp(min=_LEAST)
+
+
+def _short_runs(lengths: Tensor, length: int) -> tuple[tuple[int, int, int], ...]:
+    """Runs (first, last, tokens) of sentences (n,) that are shorter than their block."""
+    values, counts = lengths.unique_consecutive(return_counts=True)
+    stops = counts.cumsum(0)
+    runs = zip((stops - counts).tolist(), stops.tolist(), values.tolist(), strict=True)
+    return tuple(run for run in runs if run[2] < length)
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    """Softmax (..., L) by float32 arithmetic, in the type of the scores.
+
+    torch's kernel for bfloat16 does that too, but what does not fill a vector register it computes number by number.
+    """
+    if scores.dtype == torch.bfloat16 and scores.shape[-1] % _LANES:
+        return torch.softmax(scores, dim=-1, dtype=torch.float32).to(scores.dtype)
+    return torch.softmax(scores, dim=-1)
+
+
+def _softmax_backward(gradient: Tensor, weight: Tensor) -> Tensor:
+    """Gradient (..., L) of the scores from that of the weights."""
+    kind = weight.dtype
+    if kind == torch.bfloat16 and weight.shape[-1] < _LANES:
+        gradient, weight = gradient.float(), weight.float()
+    return torch.ops.aten._softmax_backward_data(gradient, weight, -1, weight.dtype).to(kind)
 
 
 def _matrix(blocked: Tensor, block: Block) -> Tensor:
@@ -158,14 +185,13 @@ def _matrices(blocked: Tensor, block: Block) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _mask(scores: Tensor, block: Block, window: int | None) -> None:
-    """Write -inf where a token does not see another."""
+    """Write -inf where a token does not see another. Some narrow fills cost less than one pass with a mask."""
     sentences, heads, length = block.shape
-    if block.padding is not None:
-        scores.view(sentences, heads, length, length).masked_fill_(block.padding, -torch.inf)
+    by_sentence = scores.view(sentences, heads, length, length)
     if window is not None and length > window:
         place = torch.arange(length, device=scores.device)
-        far = ((place[:, None] - place).abs() >= window).expand_as(scores)
-        if block.padding is not None:  # a padded query may see all: a row of nothing but -inf would be NaN
-            padded = block.padding.expand(sentences, heads, length, length).reshape_as(scores).transpose(1, 2)
-            far = far & ~padded
-        scores.masked_fill_(far, -torch.inf)
+        by_sentence.masked_fill_((place[:, None] - place).abs() >= window, -torch.inf)
+    for first, last, tokens in block.padding:
+        by_sentence[first:last, ..., tokens:] = -torch.inf
+        if window is not None:  # else a padded query may see nothing, and a row of nothing but -inf is NaN
+            by_sentence[first:last, :, tokens:, 0] = 0
