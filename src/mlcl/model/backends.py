@@ -1,28 +1,36 @@
 """What stands behind an `Encoder`: our own model, or the sentence-transformers library.
 
 In: a folder or hub id. Out: a `Backend`, which turns texts into items of known size and items into vectors. Our own
-model serves MLC folders and bare Hugging Face encoders; a folder with sentence-transformers modules is left to that
-library, so that whatever modules it has mean what their author meant.
+model serves MLC folders, bare Hugging Face encoders and the plain sentence-transformers folders (see
+`library_folder`); any other folder of that library is left to it, so that its modules mean what their author meant.
+
+On a CPU that multiplies bfloat16 in hardware our own model runs in its inference form (`inference`), provided that this
+form has shown that its vectors are those of float32.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from mlcl.core.errors import UserError, require
 from mlcl.core.files import read_json
+from mlcl.model import inference
 from mlcl.model.config import MLCConfig
-from mlcl.model.model import MLCModel
+from mlcl.model.library_folder import read_plain_modules
+from mlcl.model.model import _PACKABLE, MLCModel
 from mlcl.model.packing import pack
 
-_PAYS_FROM = 512  # hidden size from which bfloat16 is quicker than float32 on a CPU with AMX
+_PAYS_FROM = 512  # hidden size from which autocast to bfloat16 is quicker than float32 on a CPU with AMX
+_CPU_TOKENS, _GPU_TOKENS = 8_192, 65_536  # tokens in one batch, as if padded
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,7 @@ class Backend(Protocol):
     max_length: int
     prompts: dict[str, str]
     device: torch.device
+    tokens_per_batch: int
 
     def prepare(self, texts: list[str], prefix: str) -> Prepared:
         """Tokenize texts."""
@@ -64,7 +73,7 @@ def load_backend(place: str | Path, device: str | torch.device | None, dtype: st
         model = _load_ours(name)
         return ModelBackend(model, _tokenizer(name), model.max_length, where, dtype)
     if _settings_file(name, "modules.json") is not None:
-        return LibraryBackend(name, where, dtype)
+        return _load_plain(name, config, where, dtype) or LibraryBackend(name, where, dtype)
     if config is None and not Path(name).exists():
         raise _not_found(name)
     if config is None:
@@ -74,24 +83,35 @@ def load_backend(place: str | Path, device: str | torch.device | None, dtype: st
 
 
 class ModelBackend:
-    """`MLCModel` with its tokenizer; runs packed where the backbone can."""
+    """`MLCModel` with its tokenizer; runs packed where the backbone can.
+
+    Args:
+        model: The model.
+        tokenizer: Its tokenizer.
+        max_length: Longest text in tokens.
+        device: Where to compute.
+        dtype: See `Encoder.from_pretrained`.
+        unit: Whether vectors of length 1 are what the model gives.
+    """
 
     def __init__(
-        self, model: MLCModel, tokenizer: Any, max_length: int, device: torch.device, dtype: str | torch.dtype
+        self,
+        model: MLCModel,
+        tokenizer: Any,
+        max_length: int,
+        device: torch.device,
+        dtype: str | torch.dtype,
+        unit: bool = False,
     ) -> None:
-        self.model, self.tokenizer, self.max_length, self.device = (
-            model.eval().to(device),
-            tokenizer,
-            max_length,
-            device,
-        )
+        self.tokenizer, self.max_length, self.device, self._unit = tokenizer, max_length, device, unit
         self.dimension = model.dimension
         self.prompts = dict(model.config.prompts)
-        self._precision = _precision(dtype, device, model.backbone.config.hidden_size)
         if len(tokenizer) > (rows := model.get_input_embeddings().num_embeddings):
             raise UserError(
                 f"the tokenizer has {len(tokenizer)} entries, the model {rows}", remedy="restore the model's tokenizer"
             )
+        # (T,) ids and (N,) lengths -> (N, D). In its inference form the model's own layers are no longer referred to.
+        self._vectors, self.tokens_per_batch = _vectors_of(model.eval().float().to(device), device, dtype)
 
     def prepare(self, texts: list[str], prefix: str) -> Prepared:
         """Token ids of each text, cut at `max_length`."""
@@ -111,9 +131,30 @@ class ModelBackend:
     def embed(self, items: list[Any], prefix: str) -> np.ndarray:
         """Vectors (N, D) of token ids."""
         packed = pack(items)
-        with torch.inference_mode(), _autocast(self.device, self._precision):
-            output = self.model.forward_packed(packed.input_ids.to(self.device), packed.lengths)
-        return packed.restore(output.embeddings).float().cpu().numpy()
+        with torch.inference_mode():
+            vectors = packed.restore(self._vectors(packed.input_ids.to(self.device), packed.lengths).float())
+            return (F.normalize(vectors, dim=-1) if self._unit else vectors).cpu().numpy()
+
+
+def _vectors_of(
+    model: MLCModel, device: torch.device, dtype: str | torch.dtype
+) -> tuple[Callable[[Tensor, Tensor], Tensor], int]:
+    """The quickest way from token ids to vectors that keeps the accuracy, and the tokens of a batch that suit it."""
+    precision = _precision(dtype, device, model.backbone.config.hidden_size)
+    wanted = inference.pays(model) if dtype == "auto" else precision == torch.bfloat16
+    if device.type == "cpu" and wanted and inference.supported(model):
+        fast = inference.InferenceEncoder(model)
+        if dtype != "auto" or inference.agreement(model, fast) >= inference.LEAST_COSINE:
+            return fast, inference.TOKENS_PER_BATCH
+        precision = torch.float32
+
+    def plain(input_ids: Tensor, lengths: Tensor) -> Tensor:
+        with _autocast(device, precision):
+            embeddings = model.forward_packed(input_ids, lengths).embeddings
+        assert embeddings is not None
+        return embeddings
+
+    return plain, _CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS
 
 
 class LibraryBackend:
@@ -129,6 +170,7 @@ class LibraryBackend:
             raise _cannot_load(name, error) from error
         self.model.eval()
         self.device = device
+        self.tokens_per_batch = _CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS
         self.dimension = int(self.model.get_embedding_dimension() or 0)
         if not self.dimension:
             self.dimension = self.model.encode(["a"]).shape[1]
@@ -223,6 +265,26 @@ def _looks_local(name: str) -> bool:
     return name.startswith((".", "/", "~")) or "\\" in name or len(parts) > 2 or name.endswith("/") or (
         len(parts) == 2 and Path(parts[0]).is_dir()
     )  # fmt: skip
+
+
+def _load_plain(name: str, config: Path | None, device: torch.device, dtype: str | torch.dtype) -> ModelBackend | None:
+    """Our model for a plain sentence-transformers folder of a family that runs packed; None for any other folder."""
+    if config is None or read_json(config).get("model_type") not in _PACKABLE:
+        return None
+    modules = read_plain_modules(lambda file: _settings_file(name, file))
+    if modules is None:
+        return None
+    tokenizer = _tokenizer(name)
+    model = MLCModel(
+        MLCConfig(
+            model_name=name,
+            pooling=modules.pooling,
+            max_seq_length=modules.max_seq_length,
+            prompts=modules.prompts,
+        )
+    )
+    length = model.max_length if modules.max_seq_length else min(model.max_length, tokenizer.model_max_length)
+    return ModelBackend(model, tokenizer, length, device, dtype, unit=modules.unit)
 
 
 def _load_ours(name: str) -> MLCModel:

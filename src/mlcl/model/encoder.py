@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from mlcl.model.backends import Backend
 
 _BLOCK = 65_536  # texts that are tokenized and sorted together: bounds the memory for token ids
-_CPU_TOKENS, _GPU_TOKENS = 8_192, 65_536  # tokens in one batch, as if padded
 
 
 class Encoder:
@@ -52,8 +51,10 @@ class Encoder:
             path_or_hub_id: Folder, or a hub id such as `FacebookAI/xlm-roberta-base`.
             device: torch device; None takes a GPU if there is one.
             dtype: Precision of the matrix products: `float32`, `bfloat16`, `float16`, or `auto`. Auto is bfloat16 where
-                that pays (a GPU that has it; a CPU with AMX, for hidden sizes from 512 on), else float32. Weights and
-                vectors are float32 in any case.
+                that pays (a GPU that has it; a CPU with AMX, for hidden sizes from 128 on) and else float32. On a CPU
+                bfloat16 also holds the states between the products, and auto takes it only for a model whose vectors
+                it leaves at a cosine of at least 0.9998 to float32, which is tried on loading. Vectors are float32 in
+                any case.
 
         Raises:
             UserError: no such folder or model, or not an encoder.
@@ -140,7 +141,7 @@ class Encoder:
 
     def _batches(self, sizes: np.ndarray, batch_size: int | None) -> Iterator[np.ndarray]:
         """Row numbers of each batch, longest texts first, so that memory runs out at once or not at all."""
-        budget = _CPU_TOKENS if self.device.type == "cpu" else _GPU_TOKENS
+        budget = self._backend.tokens_per_batch
         order = np.argsort(-sizes, kind="stable")
         start = 0
         while start < len(order):

@@ -91,7 +91,10 @@ def _transformer_settings(model: MLCModel) -> dict[str, Any]:
 
 
 def _write_dense(projection: Any, folder: Path) -> None:
+    from safetensors import safe_open
     from safetensors.torch import save_file
+    from torch.distributed.tensor import DTensor
+    from transformers.utils import SAFE_WEIGHTS_NAME
 
     folder.mkdir(exist_ok=True)
     config = {
@@ -101,5 +104,9 @@ def _write_dense(projection: Any, folder: Path) -> None:
         "activation_function": "torch.nn.modules.linear.Identity",
     }
     write_json(folder / "config.json", config)
-    weights = {f"linear.{name}": tensor.detach().cpu().contiguous() for name, tensor in projection.state_dict().items()}
-    save_file(weights, folder / "model.safetensors")
+    weights = dict(projection.state_dict())
+    if any(isinstance(weight, DTensor) for weight in weights.values()):  # FSDP2: here are shards, whole ones are saved
+        with safe_open(folder.parent / SAFE_WEIGHTS_NAME, framework="pt") as saved:
+            weights = {name: saved.get_tensor(f"projection.{name}") for name in weights}
+    tensors = {f"linear.{name}": tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    save_file(tensors, folder / SAFE_WEIGHTS_NAME)

@@ -1,0 +1,177 @@
+"""The benchmarks at toy size: everything runs, the files have their fields, peers agree in value. No time is judged."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+TOY = '''
+"""A comparison for the test of the harness."""
+import os, time
+from harness import Case, Job
+TITLE = "Toy"
+def cases(quick):
+    return [Case("case", {"megabytes": 64}, ("ours", "slower", "broken", "gone"), "things")]
+def work(settings):
+    return {"gemms": [[64, 64, 64, "float32", 3]], "bytes": 1000}
+def job(peer, settings):
+    if peer == "broken":
+        raise ValueError("no such thing\\nsecond line")
+    def run():
+        if peer == "gone":
+            os._exit(3)
+        held = bytearray(settings["megabytes"] << 20)
+        held[::4096] = b"x" * len(held[::4096])
+        print("what a library prints must not get between the answers")
+        return 0.25 if peer == "ours" else 0.5
+    return Job(run=run, units=10, check=lambda: {"loss": 1.5})
+'''
+
+
+@pytest.fixture
+def benchmarks(repo_root, monkeypatch):
+    """The benchmark modules, importable as scripts import one another."""
+    monkeypatch.syspath_prepend(str(repo_root / "benchmarks"))
+    return repo_root / "benchmarks"
+
+
+@pytest.fixture
+def command(repo_root, tmp_path):
+    """Run a benchmark script; the results document."""
+
+    def run(script: str, *words: str) -> dict:
+        path = os.pathsep.join([str(repo_root / "src"), os.environ.get("PYTHONPATH", "")])
+        line = [sys.executable, str(repo_root / "benchmarks" / script), "--quick", "--out", str(tmp_path), *words]
+        subprocess.run(line, check=True, env={**os.environ, "PYTHONPATH": path}, capture_output=True, timeout=600)
+        assert (tmp_path / "results.md").read_text().startswith("# Benchmark results")
+        return json.loads((tmp_path / "results.json").read_text())
+
+    return run
+
+
+def test_harness_times_peers_and_survives_those_that_fail(benchmarks, tmp_path, monkeypatch):
+    from harness import run_comparison
+    from report import markdown
+
+    (tmp_path / "toy_comparison.py").write_text(TOY)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (result,) = run_comparison("toy_comparison", tmp_path, rounds=3, warm_ups=1, log=lambda line: None)
+    ours, slower = result["peers"]["ours"], result["peers"]["slower"]
+    assert ours["seconds"] == [0.25] * 3
+    assert ours["check"] == {"loss": 1.5}
+    assert ours["per_second"] == 40
+    assert 60e6 < ours["extra_memory_bytes"] < 140e6
+    assert result["ratios"] == {"slower": {"median": 2.0, "low": 2.0, "high": 2.0}}
+    assert slower["share_of_floor"] == result["floor"]["seconds"] / 0.5
+    assert result["floor"]["rates"]["memory GB/s"] > 0
+    assert result["peers"]["broken"]["error"] == "ValueError: no such thing"
+    assert "status 3" in result["peers"]["gone"]["error"]
+    machine = {"cpu": "abacus", "cores": 1, "flags": [], "threads": "1", "load_before": 0, "versions": {"torch": "0"}}
+    table = markdown(machine, [result], "command")
+    assert "| slower | 0.5 | 0.5-0.5 | 20 | **2.00** (2.00-2.00) |" in table
+    assert "| broken | failed: ValueError: no such thing |" in table
+    assert "| loss | 1.5 | 1.5 |" in table
+
+
+def test_workload_has_the_mean_and_its_texts_are_its_tokens(benchmarks):
+    from workload import sentence_lengths, text_of, token_ids, word_tokenizer
+
+    lengths = sentence_lengths(20_000, mean=23.0, longest=96)
+    assert lengths.mean() == pytest.approx(23.0, rel=0.03)
+    assert (lengths.min(), lengths.max()) == (3, 96)
+    ids = token_ids(lengths[:200], vocabulary=500)
+    assert [len(row) for row in ids] == lengths[:200].tolist()
+    read = word_tokenizer(500, 96)([text_of(row) for row in ids])["input_ids"]
+    for row, back in zip(ids, read, strict=True):
+        np.testing.assert_array_equal(row, back)
+    counts = np.bincount(np.concatenate([row[1:-1] for row in ids]), minlength=500)
+    assert counts[5] > counts[50] > counts[450]
+
+
+def test_encoder_work_counts_the_products(benchmarks):
+    from floor import encoder_work
+
+    lengths, hidden = np.array([3, 5]), 16
+    flop = {}
+    for training in (False, True):
+        gemms = encoder_work(lengths, layers=2, hidden=hidden, training=training)["gemms"]
+        flop[training] = sum(2 * m * n * k * count for m, n, k, _, count in gemms)
+    linear = 2 * 12 * hidden**2 * 8
+    attention = 2 * 2 * hidden * (9 + 25)
+    assert flop[False] == pytest.approx(2 * (linear + attention), rel=0.01)
+    assert flop[True] == 3 * flop[False]
+
+
+@pytest.mark.parametrize(("name", "exact", "half"), [("info_nce", 1e-4, 0.5), ("lm_head", 1e-5, 0.02)])
+def test_objectives_agree_with_float64(benchmarks, name, exact, half):
+    from importlib import import_module
+
+    module = import_module(name)
+    (case,) = module.cases(quick=True)
+    assert module.work(case.settings)["gemms"]
+    for peer in ("mlcl bf16", "mlcl fp32"):
+        job = module.job(peer, case.settings)
+        errors = {key: value for key, value in job.check().items() if key.startswith("gradient error")}
+        assert len(errors) >= 3
+        assert max(errors.values()) < (half if "bf16" in peer else exact)
+        job.run()
+
+
+def test_encoders_agree(benchmarks, tmp_path, monkeypatch):
+    pytest.importorskip("sentence_transformers")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    import encode
+
+    (case,) = encode.cases(quick=True)
+    peers = ["mlcl", "mlcl fp32", "st defaults", "st bf16"]
+    least = {peer: encode.job(peer, case.settings).check()["least cosine"] for peer in peers}
+    assert min(least["mlcl"], least["mlcl fp32"], least["st defaults"]) >= 0.9998
+
+
+def test_cpu_command(command):
+    document = command("cpu.py", "--only", "floor,lm_head")
+    rates, result = document["results"]
+    assert document["machine"]["versions"]["torch"]
+    assert any(key.endswith("TFLOP/s") for key in rates["peers"]["rates"]["check"])
+    assert set(result) >= {"comparison", "case", "settings", "unit", "rounds", "ours", "peers", "ratios", "floor"}
+    for peer in result["peers"].values():
+        assert set(peer) >= {"seconds", "median", "low", "high", "per_second", "extra_memory_bytes", "share_of_floor"}
+        assert len(peer["seconds"]) == 2
+
+
+@pytest.mark.slow
+def test_training_steps_start_from_the_same_loss(command):
+    pytest.importorskip("sentence_transformers")
+    pytest.importorskip("datasets")
+    document = command("cpu.py", "--only", "training_step,grad_cache,data_path")
+    step, cache, data = document["results"]
+    losses = [peer["check"]["loss"] for peer in step["peers"].values()]
+    assert len(losses) == 3
+    assert max(losses) - min(losses) < 1e-4
+    cached, plain = cache["peers"]["cached"], cache["peers"]["plain"]
+    assert cached["check"] == pytest.approx(plain["check"], rel=1e-3)
+    assert data["peers"]["token store"]["check"]["waiting for data, 0 workers"] < 1
+
+
+def test_gpu_command_needs_no_training_code(benchmarks, tmp_path):
+    absent = ["sentence_transformers", "datasets", "pyarrow", "rich", "jsonargparse", "langcodes", "matplotlib"]
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({absent!r})); import gpu; "
+        f"status = gpu.main(['--quick', '--device', 'cpu', '--out', {str(tmp_path)!r}]); "
+        "ours = {name for name in sys.modules if name.startswith('mlcl.training')}; "
+        "print(ours); sys.exit(status or bool(ours))"
+    )
+    path = os.pathsep.join([str(benchmarks), str(benchmarks.parent / "src")])
+    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": path}, timeout=600)
+    document = json.loads((tmp_path / "results.json").read_text())
+    by_title = {result["title"]: result["peers"] for result in document["results"]}
+    assert len(by_title) == 6
+    for peers in by_title.values():
+        losses = [peer["check"]["loss"] for peer in peers.values() if "loss" in peer["check"]]
+        assert not losses or max(losses) - min(losses) < 0.05  # bf16 against fp32
