@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -50,6 +51,32 @@ def test_a_killed_run_resumes_bit_for_bit(tiny_settings, tmp_path):
     ]
     losses = [[(line["step"], line["loss"], line["lm"]) for line in run if "loss" in line] for run in lines]
     assert losses[0] == losses[1]
+
+
+@pytest.mark.slow
+def test_two_processes_make_one_run(tiny_settings, tmp_path):
+    tiny_settings["training"] |= {"max_steps": 4, "save_steps": 2, "mini_batch_tokens": 400}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "mlcl"]
+    words = [*launch, *command(tiny_settings, tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    out = tmp_path / "run"
+    assert set(done.stdout.split()) == {str(out / "model")}
+    assert done.stderr.count("steps in") == 1  # one of them speaks
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().split("\n") if line]
+    assert [line["step"] for line in lines if "info_nce" in line] == [2, 4]
+    finished = weights(out)
+    assert finished.keys() == load_file(out / "checkpoint-4" / "model.safetensors").keys()
+
+    shutil.rmtree(out / "model")
+    shutil.rmtree(out / "checkpoint-4")
+    done = subprocess.run([*words, "--resume"], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert weights(out) == finished
+
+    done = subprocess.run(words, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode != 0
+    assert "already exists" in done.stderr
 
 
 def test_resuming_a_finished_run_changes_nothing(tiny_settings, tmp_path):

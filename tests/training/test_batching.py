@@ -39,7 +39,10 @@ def test_labels_lie_on_the_tokens_they_belong_to():
     batch = make_batch(
         anchors, positives, lm=lm, masking=MASKING, rng=np.random.default_rng(1), ids=np.array([5, 6]), with_keys=True
     )
-    stream, labels = batch.online.input_ids.numpy(), batch.labels.numpy()
+    stream = batch.online.input_ids.numpy()
+    labels = np.full(len(stream), -100)
+    labels[batch.masked.numpy()] = batch.labels.numpy()
+    assert (batch.masked.diff() > 0).all()
     bounds = np.cumsum(batch.online.lengths.numpy())
     starts = bounds - batch.online.lengths.numpy()
     originals = [*anchors, *positives, *lm]
@@ -56,3 +59,9 @@ def test_labels_lie_on_the_tokens_they_belong_to():
 
 def test_a_pair_is_concatenated_without_its_second_opening_token():
     assert concatenate(np.array([0, 7, 2]), np.array([0, 8, 9, 2])).tolist() == [0, 7, 2, 8, 9, 2]
+
+
+def test_a_batch_without_a_sentence_is_one_filler_token():
+    batch = make_batch([], [], with_keys=True)
+    assert batch.online.lengths.tolist() == batch.keys.lengths.tolist() == [1]
+    assert (batch.pairs, batch.hard_negatives, len(batch.ids), batch.masked) == (0, 0, 0, None)

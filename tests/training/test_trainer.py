@@ -21,7 +21,7 @@ from mlcl.objectives import info_nce, masked_lm_loss
 from mlcl.training.arguments import MLCTrainingArguments
 from mlcl.training.momentum import MomentumEncoder
 from mlcl.training.schedule import timed_schedule
-from mlcl.training.sources import TextSource, loader
+from mlcl.training.sources import TextSource, _text_groups, loader
 from mlcl.training.trainer import MLCTrainer
 
 _WORDS = "the page was deleted enter your password".split()
@@ -88,7 +88,8 @@ def test_loss_is_the_weighted_sum_of_the_terms_each_under_its_own_mean(tokenizer
         vectors = F.normalize(torch.cat([model(by_place[i][None]).embeddings for i in range(16)]), dim=-1)
         expected = expected + w * info_nce(vectors[:8], vectors[8:], temperature=0.1, margin=0.2, ids=batch.ids)
     if lam:
-        labels = batch.labels.split(batch.online.lengths.tolist())
+        labels = torch.full_like(batch.online.input_ids, -100).index_copy(0, batch.masked, batch.labels)
+        labels = labels.split(batch.online.lengths.tolist())
         states = torch.cat([model.lm_head(model(ids[None]).last_hidden_state[0]) for ids in sentences])
         weight = model.get_input_embeddings().weight
         expected = expected + lam * masked_lm_loss(states, weight, torch.cat(labels), model.lm_head.bias)
@@ -162,6 +163,14 @@ def test_equal_texts_in_a_batch_are_one_group(tokenizer, tmp_path):
     assert sorted(counts.tolist()) == [1, 1, 1, 1, 4]
 
 
+def test_a_group_id_means_the_same_in_every_batch():
+    first, second = _text_groups([("b", "a"), ("c", "d")]), _text_groups([("x", "y"), ("c", "d"), ("a", "b")])
+    assert first[1] == second[1]
+    assert first[0] == second[2]
+    assert len({*first.tolist(), *second.tolist()}) == 3
+    assert (first >= 0).all()
+
+
 def test_ranks_share_the_batches(tokenizer, tmp_path):
     trainer = MLCTrainer(fresh_model(tokenizer), arguments(tmp_path, lm_weight=0.0), ROWS, processing_class=tokenizer)
     numbers = [
@@ -195,9 +204,41 @@ def test_a_time_budget_ends_the_run(tokenizer, tmp_path):
     assert 0 < trainer.state.global_step < 10_000
 
 
+def test_a_run_whose_time_is_used_up_trains_no_further_step(tokenizer, tmp_path):
+    options = {"max_steps": -1, "max_minutes": 0.02, "learnable_temperature": True, "save_strategy": "steps"}
+    first = MLCTrainer(fresh_model(tokenizer), arguments(tmp_path, **options), ROWS, processing_class=tokenizer)
+    first.train()
+    again = MLCTrainer(fresh_model(tokenizer), arguments(tmp_path, **options), ROWS, processing_class=tokenizer)
+    again.train(resume_from_checkpoint=True)
+    assert again.state.global_step == first.state.global_step > 0
+    for name, value in again.model.state_dict().items():
+        assert torch.equal(value, first.model.state_dict()[name])
+    assert again.temperature.value == first.temperature.value != 0.05
+    other = arguments(tmp_path, **options | {"learnable_temperature": False})
+    other = MLCTrainer(fresh_model(tokenizer), other, ROWS, processing_class=tokenizer)
+    with pytest.raises(UserError, match="disagree about the temperature"):
+        other.train(resume_from_checkpoint=True)
+
+
+@pytest.mark.parametrize("options", [{}, {"mini_batch_tokens": 64}], ids=["plain", "cached"])
+def test_a_resumed_run_equals_one_that_was_not_stopped(tokenizer, tmp_path, options):
+    options = {"learnable_temperature": True, "queue_size": 20, "max_steps": 6, "save_steps": 3} | options
+    runs = []
+    for resume in (None, str(tmp_path / "checkpoint-3")):
+        args = arguments(tmp_path, save_strategy="steps" if resume is None else "no", **options)
+        runs.append(MLCTrainer(fresh_model(tokenizer), args, ROWS, processing_class=tokenizer))
+        runs[-1].train(resume_from_checkpoint=resume)
+    for name, value in runs[0].model.state_dict().items():
+        assert torch.equal(value, runs[1].model.state_dict()[name]), name
+    assert runs[0].temperature.value == runs[1].temperature.value
+    assert torch.equal(runs[0].queue.vectors, runs[1].queue.vectors)
+    assert metrics(tmp_path)[-1]["step"] == 6
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"learnable_temperature": True, "temperature": 5.0, "mini_batch_tokens": 0}, "above 0; temperature is 5.0"),
         ({"temperature": 0.0, "mlm_probability": 2.0}, "temperature is 0.0.*mlm_probability is 2.0"),
         ({"info_nce_weight": 0.0, "lm_weight": 0.0}, "nothing would be trained"),
     ],

@@ -78,6 +78,9 @@ class Config:
 def run(config: Config) -> Path:
     """Pre-train, and return the folder of the finished model.
 
+    Started by torchrun or accelerate, every process runs this. The first one makes what lies in OUT (on a file system
+    that all of them see) while the others wait, and it alone speaks.
+
     Raises:
         UserError: settings or data that do not fit; before any expensive work where that can be known.
     """
@@ -97,24 +100,23 @@ def run(config: Config) -> Path:
     keep_freed_memory()
     disable_progress_bar()  # transformers' own: a line for each file that is saved
     out = Path(config.out)
-    checkpoint = _checkpoint(config, out)
     corpus = Corpus.open(config.corpus)
     args = training_arguments({"output_dir": str(out), **config.training, "overwrite_output_dir": config.overwrite})
     mlc_config = model_config(config.model)
     if config.sampling.pivot is not None:
         corpus.require([config.sampling.pivot])
 
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "settings.json", asdict(config))
-    tokenizer = _tokenizer(config, corpus, out)
-    mlc_config = _fit(mlc_config, tokenizer, args.max_length, corpus.languages)
-    set_seed(args.seed)
-    model = MLCModel(mlc_config)
-    _check_vocabulary(model, tokenizer)
-    max_length = min(args.max_length, model.max_length // 2 if args.uses_lm and args.tlm_share else model.max_length)
-
-    with step("token store"):
-        store = open_or_build(corpus, tokenizer, max_length, out)
+    console.quiet = args.process_index > 0
+    with args.main_process_first(local=False):
+        checkpoint = _checkpoint(config, out, first=args.process_index == 0)
+        tokenizer = _tokenizer(config, corpus, out)
+        mlc_config = _fit(mlc_config, tokenizer, args.max_length, corpus.languages)
+        set_seed(args.seed)
+        model = MLCModel(mlc_config)
+        _check_vocabulary(model, tokenizer)
+        longest = model.max_length // 2 if args.uses_lm and args.tlm_share else model.max_length
+        with step("token store"):
+            store = open_or_build(corpus, tokenizer, min(args.max_length, longest), out)
     if checkpoint is None and config.model.get("model_name") is None:
         _initialise(model, store, tokenizer, config.initialisation)
     sampler = Sampler(store, seed=args.seed, **asdict(config.sampling))
@@ -139,9 +141,19 @@ def run(config: Config) -> Path:
     return _finish(trainer, model, tokenizer, corpus, config, out)
 
 
-def _checkpoint(config: Config, out: Path) -> str | None:
-    """The checkpoint to continue from; refuses to touch a run that is there without being told to."""
+def _checkpoint(config: Config, out: Path, *, first: bool) -> str | None:
+    """The checkpoint to continue from. The first process makes OUT, or refuses to touch a run without being told to."""
     last = _last_checkpoint(out)
+    if not first:
+        return str(last) if config.resume and last is not None else None
+    checkpoint = _may_write(config, out, last)
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "settings.json", asdict(config))
+    return checkpoint
+
+
+def _may_write(config: Config, out: Path, last: Path | None) -> str | None:
+    """Refuse, delete or continue what is in OUT, as the settings say."""
     if config.resume:
         if not (out / "settings.json").is_file():
             raise UserError("there is no run to resume", path=out, remedy="start it without --resume")
@@ -229,8 +241,10 @@ def _finish(trainer: Any, model: Any, tokenizer: Any, corpus: Any, config: Confi
     """Save OUT/model whole, with tokenizer, languages and model card; print where it is."""
     from mlcl.core.files import atomic_directory
     from mlcl.reports.model_card import write_model_card
+    from mlcl.training.sharding import full_state_dict
 
     folder = out / "model"
+    weights = full_state_dict(model)  # under FSDP2 all processes have a part
     if trainer.is_world_process_zero():
         info = {
             "languages": corpus.languages,
@@ -244,7 +258,7 @@ def _finish(trainer: Any, model: Any, tokenizer: Any, corpus: Any, config: Confi
             "settings": json.loads(json.dumps(asdict(config), default=str)),
         }  # fmt: skip
         with atomic_directory(folder, overwrite=True) as partial:
-            model.save_pretrained(partial)
+            model.save_pretrained(partial, state_dict=weights)
             tokenizer.save_pretrained(partial)
             write_json(partial / "mlcl.json", info)
             write_model_card(partial, info)

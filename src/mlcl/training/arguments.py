@@ -9,6 +9,7 @@ import torch
 from transformers import TrainingArguments
 
 from mlcl.core.errors import UserError
+from mlcl.training.temperature import RANGE
 
 _HELP = "help"
 
@@ -30,7 +31,8 @@ class MLCTrainingArguments(TrainingArguments):
 
     bf16: bool | None = _option(None, "Compute in bfloat16; None = where the hardware does.")  # type: ignore[assignment]
     overwrite_output_dir: bool = _option(False, "Start anew in an output folder that is not empty.")
-    temperature: float = _option(0.05, "Temperature of InfoNCE.")
+    temperature: float = _option(0.05, "Temperature of InfoNCE; where it starts if it is learnable.")
+    learnable_temperature: bool = _option(False, "Train the temperature as well, between 0.01 and 1.")
     margin: float = _option(0.0, "Additive margin of InfoNCE on the positive (LaBSE).")
     symmetric: bool = _option(True, "Average both directions over the batch.")
     info_nce_weight: float = _option(1.0, "Weight w of the contrastive term; 0 trains the LM term alone.")
@@ -40,6 +42,11 @@ class MLCTrainingArguments(TrainingArguments):
     mlm_probability: float = _option(0.15, "Share of tokens that are masked.")
     queue_size: int = _option(0, "Keys in the queue of negatives; 0 = no queue and no momentum encoder.")
     momentum: float = _option(0.995, "Momentum of the key encoder, per optimiser update.")
+    mini_batch_tokens: int | None = _option(
+        None,
+        "Gradient caching: most tokens that are encoded at once, for batches that do not fit into memory. The gradient "
+        "stays that of the whole batch, for one more forward of its pairs. None = off.",
+    )
     max_length: int = _option(128, "Longest sentence in tokens, special tokens included.")
     max_minutes: float | None = _option(
         None, "Wall-clock budget of training; the learning rate then decays over this time. None = by steps or epochs."
@@ -47,6 +54,8 @@ class MLCTrainingArguments(TrainingArguments):
 
     def __post_init__(self) -> None:
         self.remove_unused_columns = False
+        if self.ddp_broadcast_buffers is None:
+            self.ddp_broadcast_buffers = False  # an encoder's buffers are constants
         self.use_cpu = self.use_cpu or not torch.cuda.is_available()  # transformers refuses bf16 on a CPU otherwise
         if self.bf16 is None:
             self.bf16 = bf16_pays() and not self.fp16
@@ -66,11 +75,21 @@ class MLCTrainingArguments(TrainingArguments):
                 ("momentum", self.momentum, 0 <= self.momentum < 1, "in [0, 1)"),
                 ("max_minutes", self.max_minutes, self.max_minutes is None or self.max_minutes > 0, "above 0"),
                 ("max_length", self.max_length, self.max_length >= 4, "at least 4"),
+                (
+                    "mini_batch_tokens",
+                    self.mini_batch_tokens,
+                    self.mini_batch_tokens is None or self.mini_batch_tokens > 0,
+                    "above 0",
+                ),
             )
             if not fine
         ]
-        if self.info_nce_weight == 0 and self.lm_weight == 0:
-            problems.append("info_nce_weight and lm_weight are both 0, nothing would be trained")
+        if self.learnable_temperature and not RANGE[0] <= self.temperature <= RANGE[1]:
+            problems.append(f"temperature is {self.temperature}, a learnable one must start in {list(RANGE)}")
+        if self.learnable_temperature and self.fp16:
+            problems.append("learnable_temperature cannot be used with fp16 and its loss scale, use bf16")
+        if self.info_nce_weight == 0 and not self.uses_lm:
+            problems.append("info_nce_weight is 0 and so is lm_weight or lm_share, nothing would be trained")
         if problems:
             raise UserError("; ".join(problems))
 

@@ -26,7 +26,8 @@ class Batch:
 
     Attributes:
         online: All sentences, packed.
-        labels: (T,) LM labels over the packed stream, -100 where nothing is predicted; None without an LM term.
+        masked: (P,) positions in the packed stream that the LM term predicts, ascending; None without an LM term.
+        labels: (P,) the token ids at these positions.
         keys: The positives alone, for the momentum encoder; None without one.
         pairs: B.
         hard_negatives: M.
@@ -38,6 +39,7 @@ class Batch:
     online: Packed
     pairs: int
     ids: Tensor
+    masked: Tensor | None = None
     labels: Tensor | None = None
     keys: Packed | None = None
     hard_negatives: int = 0
@@ -55,6 +57,7 @@ class Batch:
             online=self.online.to(device),
             pairs=self.pairs,
             ids=self.ids.to(device),
+            masked=move(self.masked),
             labels=move(self.labels),
             keys=move(self.keys),
             hard_negatives=self.hard_negatives,
@@ -122,6 +125,9 @@ def make_batch(
 ) -> Batch:
     """Build a `Batch` from token ids.
 
+    Without any sentence it is the batch of a rank that has nothing to do: one filler token goes through the model, and
+    the terms are zeros with gradients, so that the rank takes part in every exchange.
+
     Args:
         anchors: B sequences.
         positives: B sequences; row i translates anchor i.
@@ -132,23 +138,32 @@ def make_batch(
         rng: Source of the masks.
         with_keys: Also pack the positives alone, for the momentum encoder.
     """
-    plain = [*anchors, *positives, *hard_negatives]
-    masked: list[Ids] = []
-    labels: list[Ids] = [np.full(len(sequence), -100, dtype=np.int64) for sequence in plain]
-    if len(lm):
+    inputs: list[Ids] = [*anchors, *positives, *hard_negatives]
+    labels: list[Ids] = [np.full(len(sequence), -100, dtype=np.int64) for sequence in inputs]
+    for sequence in lm:
         assert masking is not None
         assert rng is not None
-        for sequence in lm:
-            inputs, targets = masking.apply(sequence, rng)
-            masked.append(inputs)
-            labels.append(targets)
-    online = pack([*plain, *masked])
+        corrupted, targets = masking.apply(sequence, rng)
+        inputs.append(corrupted)
+        labels.append(targets)
+    online = pack(inputs) if inputs else filler()
+    masked = predicted = None
+    if len(lm):
+        stream = np.concatenate([labels[i] for i in online.order.tolist()])  # (T,)
+        positions = np.flatnonzero(stream != -100)
+        masked, predicted = torch.from_numpy(positions), torch.from_numpy(stream[positions])
     return Batch(
         online=online,
         pairs=len(anchors),
         ids=torch.from_numpy(np.full(len(anchors), -1) if ids is None else np.asarray(ids, dtype=np.int64)),
-        labels=torch.from_numpy(np.concatenate([labels[i] for i in online.order.tolist()])) if len(lm) else None,
-        keys=pack(positives) if with_keys else None,
+        masked=masked,
+        labels=predicted,
+        keys=(pack(positives) if len(positives) else filler()) if with_keys else None,
         hard_negatives=len(hard_negatives),
         negative_ids=torch.full((len(hard_negatives),), -1, dtype=torch.long),
     )
+
+
+def filler() -> Packed:
+    """A pack of one token, for a rank that has no sentence where the others have some."""
+    return pack([[0]])

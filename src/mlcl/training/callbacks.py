@@ -7,10 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.progress import Progress, TaskID, TextColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from mlcl.core.progress import bar, console
+from mlcl.training.distributed import of_first_rank
 
 
 class StopwatchCallback(TrainerCallback):
@@ -19,11 +22,14 @@ class StopwatchCallback(TrainerCallback):
     Attributes:
         before: Seconds of earlier sessions, restored from a checkpoint.
         cpu_before: The same in CPU seconds.
+        agreed: `elapsed` of rank 0 after the last update. What all ranks must decide alike (the learning rate, the end
+            of a time budget) goes by it.
     """
 
     def __init__(self) -> None:
         self.before = 0.0
         self.cpu_before = 0.0
+        self.agreed = 0.0
         self.trainer: Any = None
         self._start: float | None = None
         self._cpu_start: float | None = None
@@ -39,20 +45,26 @@ class StopwatchCallback(TrainerCallback):
         """CPU seconds of this process and its threads in training so far; data-loader processes are not counted."""
         return self.cpu_before + (0.0 if self._cpu_start is None else time.process_time() - self._cpu_start)
 
+    def agree(self, device: torch.device | str) -> None:
+        """Take over the clock of rank 0; every rank must call it."""
+        self.agreed = of_first_rank(self.elapsed, device)
+
     def lap(self) -> float:
         """Seconds since the last call, for rates."""
         now = time.monotonic()
         seconds, self._lap = now - self._lap, now
         return max(seconds, 1e-9)
 
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
+    def on_train_begin(self, args: TrainingArguments, *_: Any, **__: Any) -> None:
         """Start the clock."""
         self._start = self._lap = time.monotonic()
         self._cpu_start = time.process_time()
+        self.agree(args.device)
 
-    def on_optimizer_step(self, *_: Any, **__: Any) -> None:
+    def on_optimizer_step(self, args: TrainingArguments, *_: Any, **__: Any) -> None:
         """One update of the weights is done."""
         self.trainer.after_update()
+        self.agree(args.device)
 
     def on_evaluate(self, *_: Any, **__: Any) -> None:
         """Evaluation is no training time for the rates."""
@@ -72,8 +84,10 @@ class StopAtBudget(TrainerCallback):
     ) -> TrainerControl:
         """Look at the clock."""
         budget = getattr(args, "max_minutes", None)
-        if budget is not None and self.stopwatch.elapsed >= 60 * budget:
+        if budget is not None and self.stopwatch.agreed >= 60 * budget:
             control.should_training_stop = control.should_log = True
+            control.should_evaluate = args.eval_strategy != IntervalStrategy.NO
+            control.should_save = args.save_strategy != SaveStrategy.NO
         return control
 
 
@@ -136,6 +150,8 @@ class ProgressLine(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
     ) -> None:
         """Show the newest numbers."""
+        if not state.is_world_process_zero:
+            return
         logs = logs or {}
         if "eval_accuracy" in logs:
             console.print(f"  step {state.global_step}: dev retrieval accuracy {100 * logs['eval_accuracy']:.1f} %")

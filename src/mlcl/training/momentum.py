@@ -7,9 +7,14 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from mlcl.training.sharding import local, reshard
+
 
 class MomentumEncoder(nn.Module):
     """Exponential moving average of an encoder (MoCo, arXiv 1911.05722).
+
+    It is a function of the online weights alone, so it is equal on all ranks. Under FSDP2 it is sharded like the
+    online encoder, and each rank moves its own shards.
 
     Args:
         encoder: The online encoder; it is copied and the copy never gets gradients.
@@ -30,8 +35,9 @@ class MomentumEncoder(nn.Module):
     @torch.no_grad()
     def update(self, online: nn.Module) -> None:
         """Move towards the online encoder: once per optimiser update. Buffers are copied."""
-        mine: list[Tensor] = list(self.encoder.parameters())
-        theirs: list[Tensor] = list(online.parameters())
+        reshard(self.encoder)
+        mine: list[Tensor] = [local(parameter) for parameter in self.encoder.parameters()]
+        theirs: list[Tensor] = [local(parameter) for parameter in online.parameters()]
         torch._foreach_lerp_(mine, theirs, 1 - self.momentum)
         for own, other in zip(self.encoder.buffers(), online.buffers(), strict=True):
             own.copy_(other)

@@ -5,6 +5,7 @@ A source makes batch number i from nothing but its seed and i; `loader` turns it
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mlcl.core.errors import UserError
+from mlcl.training.arguments import MLCTrainingArguments
 from mlcl.training.batching import Batch, Ids, Masking, concatenate, make_batch
 from mlcl.training.sampling import Sampler as CorpusSampler
 from mlcl.training.token_store import encode
@@ -159,7 +161,11 @@ def _as_list(value: Any) -> list[str]:
 
 
 def _text_groups(pairs: list[tuple[str, str]]) -> np.ndarray:
-    """Group ids (B,) of pairs that share a text, so that equal texts in a batch are no negatives of each other."""
+    """Group ids (B,) of pairs that share a text, so that equal texts are no negatives of each other.
+
+    An id is a hash of the smallest text of its group in this batch, so that it means the same in other batches (those
+    of other ranks, and the earlier ones in the queue).
+    """
     parent = list(range(len(pairs)))
 
     def root(i: int) -> int:
@@ -171,7 +177,15 @@ def _text_groups(pairs: list[tuple[str, str]]) -> np.ndarray:
     for i, texts in enumerate(pairs):
         for text in texts:
             parent[root(i)] = root(first.setdefault(text, i))
-    return np.array([root(i) for i in range(len(pairs))], dtype=np.int64)
+    smallest: dict[int, str] = {}
+    for i, texts in enumerate(pairs):
+        smallest[root(i)] = min(*texts, smallest.get(root(i), texts[0]))
+    return np.array([_hash(smallest[root(i)]) for i in range(len(pairs))], dtype=np.int64)
+
+
+def _hash(text: str) -> int:
+    """A number in [0, 2^63), the same in every process."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 class _BatchNumbers(Sampler[list[int]]):
@@ -211,3 +225,42 @@ def loader(source: Source, *, rank: int, world_size: int, workers: int, pin_memo
 
 def _only(batches: list[Batch]) -> Batch:
     return batches[0]
+
+
+def as_source(
+    data: Any,
+    args: MLCTrainingArguments,
+    tokenizer: Any,
+    max_length: int,
+    collate: Callable[[list[dict[str, Any]]], Batch] | None = None,
+) -> Source:
+    """What the Trainer's `train_dataset` means: a `Source` with the settings of the arguments, or rows of text.
+
+    Raises:
+        UserError: the arguments or the rows need a tokenizer that is not there.
+    """
+    settings = _settings(args, tokenizer)
+    if isinstance(data, Source):
+        data.settings = settings
+        return data
+    if tokenizer is None and collate is None:
+        raise UserError(
+            "rows of text need a tokenizer", remedy="pass processing_class=AutoTokenizer.from_pretrained(...)"
+        )
+    return TextSource(data, tokenizer, max_length, settings, collate)
+
+
+def _settings(args: MLCTrainingArguments, tokenizer: Any) -> BatchSettings:
+    masking = None
+    if args.uses_lm:
+        if tokenizer is None or tokenizer.mask_token_id is None:
+            raise UserError("the LM term needs a tokenizer with a mask token", remedy="give one, or set lm_weight to 0")
+        masking = Masking.of(tokenizer, args.mlm_probability)
+    return BatchSettings(
+        pairs=args.per_device_train_batch_size,
+        lm_sentences=round(args.lm_share * args.per_device_train_batch_size) if args.uses_lm else 0,
+        tlm_share=args.tlm_share,
+        with_keys=args.uses_queue,
+        masking=masking,
+        seed=args.seed if args.data_seed is None else args.data_seed,
+    )

@@ -9,35 +9,37 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import AutoTokenizer, PrinterCallback, ProgressCallback, Trainer, TrainerCallback
-from transformers.trainer import TRAINER_STATE_NAME
+from transformers import AutoTokenizer, PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_callback import TrainerState
-from transformers.trainer_utils import rotate_checkpoints
 
 from mlcl.core.errors import UserError
-from mlcl.model.config import MLCConfig
+from mlcl.core.progress import warn
 from mlcl.model.model import MLCModel
-from mlcl.objectives import NegativeQueue, info_nce, masked_lm_loss
+from mlcl.objectives import NegativeQueue
 from mlcl.training.arguments import MLCTrainingArguments
-from mlcl.training.batching import Batch, Masking
+from mlcl.training.batching import Batch
 from mlcl.training.callbacks import MetricsFile, ProgressLine, StopAtBudget, StopwatchCallback
+from mlcl.training.checkpointing import CheckpointedTrainer
+from mlcl.training.distributed import mean_over_ranks, world_size
+from mlcl.training.forward import attach
+from mlcl.training.grad_cache import cached_step
 from mlcl.training.momentum import MomentumEncoder
 from mlcl.training.retrieval_dev import DevPairs, retrieval_accuracy
 from mlcl.training.schedule import timed_schedule
-from mlcl.training.sources import BatchSettings, Source, TextSource, loader
+from mlcl.training.sharding import choose_units, full_state_dict, keep_embedding_gathered, shard_like_online
+from mlcl.training.sources import as_source, loader
+from mlcl.training.step import Objective, Terms
+from mlcl.training.temperature import Temperature
 
-_STATE_FILE = "mlcl_state.pt"
-_STAGING = ".checkpoint-in-progress"
 
-
-class MLCTrainer(Trainer):
+class MLCTrainer(CheckpointedTrainer):
     """Trains an `MLCModel` with J = w * InfoNCE + lambda * LM.
 
     Args:
@@ -70,7 +72,13 @@ class MLCTrainer(Trainer):
     ) -> None:
         processing_class = processing_class or _tokenizer_of(model)
         _check_output(args)
-        self.source = _as_source(train_dataset, args, processing_class, data_collator, model)
+        longest = min(args.max_length, model.max_length)
+        self.source = None
+        if train_dataset is not None:
+            self.source = as_source(train_dataset, args, processing_class, longest, data_collator)
+        if args.n_gpu > 1:
+            warn(f"one process uses one of the {args.n_gpu} GPUs; start with torchrun --nproc-per-node {args.n_gpu}")
+            args._n_gpu = 1  # else transformers wraps the model in nn.DataParallel, which knows no packed streams
         self.stopwatch = StopwatchCallback()
         own = [self.stopwatch, StopAtBudget(self.stopwatch), MetricsFile(), ProgressLine()]
         super().__init__(
@@ -85,84 +93,48 @@ class MLCTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
         self.model_accepts_loss_kwargs = False  # our terms are means already: divide by the accumulation steps
+        attach(model)
         self.momentum: MomentumEncoder | None = None
         self.queue: NegativeQueue | None = None
         if args.uses_queue:
             self.momentum = MomentumEncoder(model, args.momentum).to(args.device)
             self.queue = NegativeQueue(args.queue_size, model.dimension).to(args.device)
-        self._new_keys: list[tuple[Tensor, Tensor]] = []
-        self._totals: dict[str, float] = {}
-
-    @property
-    def _out(self) -> Path:
-        return Path(self.args.output_dir or ".")
-
-    @property
-    def mlc(self) -> MLCModel:
-        """The model without what accelerate wrapped around it."""
-        return self.accelerator.unwrap_model(self.model)
+        self.temperature = Temperature(args.temperature, learnable=args.learnable_temperature).to(args.device)
+        self.joint_objective = Objective(args, self.temperature, self.momentum, self.queue, self.accelerator.autocast)
+        self._totals: dict[str, Tensor] = {}
 
     # --- the step -------------------------------------------------------------------------------------------------
 
     def compute_loss(  # type: ignore[override]
         self, model: nn.Module, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Tensor | tuple[Tensor, Any]:
-        """J of one batch. Each term is divided by its own count, so that lambda means what it says."""
-        output = model(inputs.online.input_ids, lengths=inputs.online.lengths)
-        loss = torch.zeros((), device=inputs.ids.device)
-        if self.args.info_nce_weight > 0:
-            term = self._contrast(inputs, inputs.online.restore(output.embeddings))
-            loss = loss + self.args.info_nce_weight * term
-            self._count(info_nce=float(term.detach()))
-        if inputs.labels is not None and self.args.lm_weight > 0:
-            term = self._language_model(inputs, output.last_hidden_state)
-            loss = loss + self.args.lm_weight * term
-            self._count(lm=float(term.detach()))
-        self._count(
-            batches=1, pairs=inputs.pairs, tokens=inputs.tokens, padding=self.mlc.padding_of(inputs.online.lengths)
-        )
-        return (loss, output) if return_outputs else loss
+        """J of one batch: this rank's share, whose mean over the ranks is J of the batch of all ranks."""
+        terms = self.joint_objective.terms(model, inputs)
+        self._count(inputs, terms)
+        loss = self.joint_objective.total(terms)
+        return (loss, terms) if return_outputs else loss
 
-    def _contrast(self, batch: Batch, embeddings: Tensor) -> Tensor:
-        vectors = F.normalize(embeddings.float(), dim=-1)
-        anchors, positives, hard = vectors[: 2 * batch.pairs + batch.hard_negatives].split(
-            [batch.pairs, batch.pairs, batch.hard_negatives]
+    def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """Gradients of one micro-batch; with `mini_batch_tokens`, chunk by chunk."""
+        if self.args.mini_batch_tokens is None:
+            return super().training_step(model, inputs, num_items_in_batch)
+        model.train()
+        batch, scale = self._prepare_inputs(inputs), 1 / self.current_gradient_accumulation_steps
+        terms = cached_step(
+            self.joint_objective,
+            model,
+            batch,
+            self.args.mini_batch_tokens,
+            backward=self.accelerator.backward,
+            no_sync=partial(self.accelerator.no_sync, model),
+            scale=scale,
         )
-        negatives, negative_ids = [hard], [batch.negative_ids]
-        if self.queue is not None and self.momentum is not None and batch.keys is not None and self.mlc.training:
-            negatives.append(self.queue.vectors)
-            negative_ids.append(self.queue.ids)
-            with torch.no_grad(), self.autocast_smart_context_manager():
-                output = self.momentum.encoder(batch.keys.input_ids, lengths=batch.keys.lengths)
-            keys = F.normalize(batch.keys.restore(output.embeddings).float(), dim=-1)
-            self._new_keys.append((keys, batch.ids))
-        return info_nce(
-            anchors,
-            positives,
-            negatives=torch.cat(negatives),
-            temperature=self.args.temperature,
-            symmetric=self.args.symmetric,
-            margin=self.args.margin,
-            ids=batch.ids,
-            negative_ids=torch.cat(negative_ids),
-        )
-
-    def _language_model(self, batch: Batch, hidden: Tensor) -> Tensor:
-        model = self.mlc
-        assert batch.labels is not None
-        masked = batch.labels != -100
-        states = model.lm_head(hidden[masked])  # only masked positions reach the head
-        weight = model.get_input_embeddings().weight
-        return masked_lm_loss(states, weight, batch.labels[masked], model.lm_head.bias)
+        self._count(batch, terms)
+        return scale * self.joint_objective.total(terms)
 
     def after_update(self) -> None:
-        """Move the momentum encoder and the queue: once per optimiser update, however many micro-batches it had."""
-        if self.momentum is None or self.queue is None:
-            return
-        self.momentum.update(self.mlc)
-        for keys, ids in self._new_keys:
-            self.queue.enqueue(keys, ids)
-        self._new_keys.clear()
+        """Move what moves once per optimiser update: temperature, momentum encoder, queue."""
+        self.joint_objective.after_update(self.mlc, self._get_learning_rate())
 
     # --- hooks of the Hugging Face Trainer ------------------------------------------------------------------------
 
@@ -182,7 +154,7 @@ class MLCTrainer(Trainer):
         """The schedule by steps or, with `max_minutes`, by the clock."""
         minutes, optimizer = self.args.max_minutes, optimizer or self.optimizer
         if self.lr_scheduler is None and minutes is not None and optimizer is not None:
-            self.lr_scheduler = timed_schedule(optimizer, self.args, lambda: self.stopwatch.elapsed / (60 * minutes))
+            self.lr_scheduler = timed_schedule(optimizer, self.args, lambda: self.stopwatch.agreed / (60 * minutes))
             self._created_lr_scheduler = True
         return super().create_scheduler(num_training_steps, optimizer)
 
@@ -197,31 +169,39 @@ class MLCTrainer(Trainer):
         return 0
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add both terms, rates and padding to what is logged at a logging step."""
+        """Add both terms, rates and padding, over all ranks, to what is logged at a logging step."""
         if "loss" in logs and self._totals:
-            totals, seconds = self._totals, self.stopwatch.lap()
+            seconds, names = self.stopwatch.lap(), sorted(self._totals)
+            means = mean_over_ranks(torch.stack([self._totals[name] for name in names]))
+            totals = dict(zip(names, means.tolist(), strict=True))
             batches = totals.pop("batches")
             logs |= {name: totals[name] / batches for name in ("info_nce", "lm") if name in totals}
             logs["lr"] = logs.pop("learning_rate")
-            logs["pairs_per_second"] = totals["pairs"] / seconds
-            logs["tokens_per_second"] = totals["tokens"] / seconds
+            logs["pairs_per_second"] = totals["pairs"] * world_size() / seconds
+            logs["tokens_per_second"] = totals["tokens"] * world_size() / seconds
             logs["padding_fraction"] = totals["padding"] / batches
             logs["peak_memory_bytes"] = _peak_memory()
             if self.queue is not None:
                 logs["queue_filled"] = len(self.queue)
+            if self.args.learnable_temperature:
+                logs["temperature"] = self.temperature.value
             self._totals = {}
         super().log(logs, start_time)
 
-    def _count(self, **amounts: float) -> None:
-        for name, amount in amounts.items():
-            self._totals[name] = self._totals.get(name, 0.0) + amount
+    def _count(self, batch: Batch, terms: Terms) -> None:
+        padding = self.mlc.padding_of(batch.online.lengths)
+        amounts: dict[str, Any] = {"batches": 1, "pairs": batch.pairs, "tokens": batch.tokens, "padding": padding}
+        amounts |= {name: term for name, term in (("info_nce", terms.info_nce), ("lm", terms.lm)) if term is not None}
+        for name, amount in amounts.items():  # tensors: a number would make the host wait for the GPU in each step
+            amount = torch.as_tensor(amount, dtype=torch.float64, device=self.args.device).detach()
+            self._totals[name] = self._totals[name] + amount if name in self._totals else amount
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:  # type: ignore[override]
         """Retrieval accuracy over the dev pairs, both directions: `eval_accuracy`."""
         if not isinstance(self.eval_dataset, DevPairs):
             raise UserError("there is nothing to evaluate on", remedy="give eval_dataset")
         start = time.monotonic()
-        with self.autocast_smart_context_manager():
+        with self.accelerator.autocast():
             accuracy = retrieval_accuracy(self.mlc, self.eval_dataset, self.args.device)
         metrics = {
             "eval_accuracy": accuracy,
@@ -234,67 +214,51 @@ class MLCTrainer(Trainer):
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train; `resume_from_checkpoint=True` continues from the last whole checkpoint."""
-        shutil.rmtree(self._out / _STAGING, ignore_errors=True)
         self.stopwatch.trainer = self
-        checkpoint = kwargs.get("resume_from_checkpoint")
-        if isinstance(checkpoint, str) and (Path(checkpoint) / TRAINER_STATE_NAME).is_file():
-            state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
-            if 0 < self.args.max_steps <= state.global_step:  # transformers would train one step more
-                self._load_from_checkpoint(checkpoint)
-                self.state = state
-                return None
         return super().train(*args, **kwargs)
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        if self.is_fsdp_enabled:
+            choose_units(self.accelerator.state.fsdp_plugin, self.mlc)
+        prepared = super()._prepare_for_training(*args, **kwargs)
+        if self.is_fsdp_enabled:
+            keep_embedding_gathered(self.mlc)
+            if self.momentum is not None:
+                self.momentum.encoder = shard_like_online(self.accelerator, self.momentum.encoder)
+        return prepared
 
     # --- checkpoints ----------------------------------------------------------------------------------------------
 
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Write everything into a staging folder and rename it: a checkpoint is whole or not there."""
-        out = self._out
-        staged = out / _STAGING / f"checkpoint-{self.state.global_step}"
-        if self.args.should_save:
-            shutil.rmtree(staged.parent, ignore_errors=True)
-            staged.mkdir(parents=True)
-            torch.save(self._own_state(), staged / _STATE_FILE)
-        super()._save_checkpoint(model, trial)  # _get_output_dir sends it to the staging folder
-        if not self.args.should_save:
-            return
-        final = out / staged.name
-        shutil.rmtree(final, ignore_errors=True)
-        staged.rename(final)
-        staged.parent.rmdir()
-        best = out / f"checkpoint-{self.state.best_global_step}"
-        if self.state.best_global_step and best.exists():
-            self.state.best_model_checkpoint = str(best)
-        rotate_checkpoints(
-            output_dir=str(out),
-            save_total_limit=self.args.save_total_limit,
-            best_model_checkpoint=self.state.best_model_checkpoint,
-            use_mtime=False,
-        )
-
-    def _get_output_dir(self, trial: Any) -> str:
-        return str(self._out / _STAGING)
-
-    def _own_state(self) -> dict[str, Any]:
+    def own_state(self) -> dict[str, Any]:
+        """Clock, temperature, momentum encoder and queue."""
         return {
             "elapsed": self.stopwatch.elapsed,
-            "momentum": None if self.momentum is None else self.momentum.state_dict(),
+            "cpu_elapsed": self.stopwatch.cpu_elapsed,
+            "temperature": self.temperature.state_dict() if self.args.learnable_temperature else None,
+            "momentum": None if self.momentum is None else full_state_dict(self.momentum),
             "queue": None if self.queue is None else self.queue.state_dict(),
         }
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        _check_architecture(self.mlc, Path(resume_from_checkpoint))
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
-        path = Path(resume_from_checkpoint) / _STATE_FILE
-        if not path.is_file():
-            raise UserError("this is no checkpoint of an MLC run", path=path.parent)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        self.stopwatch.before = state["elapsed"]
-        for name, module in (("momentum", self.momentum), ("queue", self.queue)):
-            if (module is None) != (state[name] is None):
+    def load_own_state(self, state: dict[str, Any], path: Path) -> None:
+        """Continue from `own_state`.
+
+        Raises:
+            UserError: the arguments ask for other parts than the checkpoint has.
+        """
+        self.stopwatch.before, self.stopwatch.cpu_before = state["elapsed"], state.get("cpu_elapsed", 0.0)
+        self.stopwatch.agree(self.args.device)
+        temperature = self.temperature if self.args.learnable_temperature else None
+        for name, module in (("momentum", self.momentum), ("queue", self.queue), ("temperature", temperature)):
+            saved = state.get(name)
+            if (module is None) != (saved is None):
                 raise UserError(f"the checkpoint and the arguments disagree about the {name}", path=path)
-            if module is not None:
-                module.load_state_dict(state[name])
+            if module is not None and saved is not None:
+                module.load_state_dict(saved)
+
+    def is_finished(self, state: TrainerState, own: dict[str, Any]) -> bool:
+        """Whether the steps are done or the time is used up."""
+        budget = self.args.max_minutes
+        return super().is_finished(state, own) or (budget is not None and own["elapsed"] >= 60 * budget)
 
 
 def _tokenizer_of(model: MLCModel) -> Any:
@@ -311,52 +275,10 @@ def _check_output(args: MLCTrainingArguments) -> None:
     out = Path(args.output_dir or ".")
     if args.overwrite_output_dir and args.resume_from_checkpoint:
         raise UserError("overwrite_output_dir and resume_from_checkpoint exclude each other")
-    if args.overwrite_output_dir:
+    if args.overwrite_output_dir and args.should_save:
         for checkpoint in out.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
         (out / "metrics.jsonl").unlink(missing_ok=True)
-
-
-def _check_architecture(model: MLCModel, checkpoint: Path) -> None:
-    """Refuse a checkpoint whose model differs, and say in what."""
-    saved = MLCConfig.from_pretrained(checkpoint)
-    here, there = (
-        {**(c.backbone or {}), "pooling": c.pooling, "proj_size": c.proj_size} for c in (model.config, saved)
-    )
-    different = sorted(key for key in here.keys() | there.keys() if here.get(key) != there.get(key))
-    if different:
-        what = ", ".join(f"{key} is {there.get(key)} there and {here.get(key)} here" for key in different[:3])
-        raise UserError(f"the checkpoint has another architecture: {what}", path=checkpoint)
-
-
-def _settings(args: MLCTrainingArguments, tokenizer: Any) -> BatchSettings:
-    masking = None
-    if args.uses_lm:
-        if tokenizer is None or tokenizer.mask_token_id is None:
-            raise UserError("the LM term needs a tokenizer with a mask token", remedy="give one, or set lm_weight to 0")
-        masking = Masking.of(tokenizer, args.mlm_probability)
-    return BatchSettings(
-        pairs=args.per_device_train_batch_size,
-        lm_sentences=round(args.lm_share * args.per_device_train_batch_size) if args.uses_lm else 0,
-        tlm_share=args.tlm_share,
-        with_keys=args.uses_queue,
-        masking=masking,
-        seed=args.seed if args.data_seed is None else args.data_seed,
-    )
-
-
-def _as_source(data: Any, args: MLCTrainingArguments, tokenizer: Any, collate: Any, model: MLCModel) -> Source | None:
-    if data is None:
-        return None
-    settings = _settings(args, tokenizer)
-    if isinstance(data, Source):
-        data.settings = settings
-        return data
-    if tokenizer is None and collate is None:
-        raise UserError(
-            "rows of text need a tokenizer", remedy="pass processing_class=AutoTokenizer.from_pretrained(...)"
-        )
-    return TextSource(data, tokenizer, min(args.max_length, model.max_length), settings, collate)
 
 
 def _as_dev(data: Any, args: MLCTrainingArguments, tokenizer: Any) -> DevPairs | None:

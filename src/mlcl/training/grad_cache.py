@@ -1,0 +1,189 @@
+"""Gradient caching: contrastive batches of any size in bounded memory (Gao et al., arXiv 2101.06983).
+
+In: a batch and a bound on the tokens that are encoded at once. Out: the gradients of J, equal to those of `Objective`
+on the whole batch:
+
+1. each chunk is encoded without a graph; only its embeddings and the random state before it are kept;
+2. InfoNCE over all embeddings gives its gradient with respect to each embedding (and to the temperature);
+3. each chunk is encoded again, with a graph and the same random state, and that gradient goes back through it.
+
+The LM term is a sum over tokens, so each chunk adds its own; sentences of the LM term alone are chunks of their own and
+are encoded once. The memory is that of one chunk and of the embeddings; the price is one more forward of the
+contrastive sentences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mlcl.model.packing import Packed, chunks
+from mlcl.training.batching import Batch, filler
+from mlcl.training.distributed import gather_integers
+from mlcl.training.step import Objective, Terms, lm_share
+
+
+@dataclass
+class Chunk:
+    """Neighbours in the pack: whole sentences, sorted by length as the pack is.
+
+    Attributes:
+        packed: The sentences.
+        rows: (n,) place of each sentence in the batch; none for a filler.
+        masked: (P,) positions in this chunk's stream that the LM term predicts.
+        labels: (P,) token ids there.
+        state: Random state before the chunk was first encoded.
+    """
+
+    packed: Packed
+    rows: Tensor
+    masked: Tensor
+    labels: Tensor
+    state: list[Tensor] | None = None
+
+
+def cached_step(
+    objective: Objective,
+    model: nn.Module,
+    batch: Batch,
+    mini_batch_tokens: int,
+    *,
+    backward: Callable[[Tensor], None] = Tensor.backward,
+    no_sync: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    scale: float = 1.0,
+) -> Terms:
+    """Add the gradients of `scale * J` of a batch to the parameters.
+
+    Args:
+        objective: The objective.
+        model: The model, wrapped or not.
+        batch: The batch.
+        mini_batch_tokens: Most tokens of one chunk; a longer sentence is a chunk of its own.
+        backward: Runs the backward of a scalar (accelerate's, which knows the loss scale of fp16).
+        no_sync: Context in which a backward adds gradients up on this rank only; the last chunk runs outside of it.
+        scale: Factor of the loss: 1 / micro-batches of an update.
+
+    Returns:
+        Both terms, without a graph.
+    """
+    args, counts, terms = objective.args, objective.counts(batch), Terms()
+    contrastive, lm = _even_out(*cut(batch, mini_batch_tokens), objective, batch.ids.device)
+    gradient = None
+    if contrastive:
+        embeddings = _embed(objective, model, contrastive).requires_grad_()
+        share = objective.contrast(batch, embeddings, counts, mini_batch_tokens)
+        (scale * args.info_nce_weight * share).backward()
+        terms.info_nce, gradient = share.detach(), embeddings.grad
+
+    everything = [*contrastive, *lm]
+    for chunk in everything:
+        with nullcontext() if chunk is everything[-1] else no_sync():
+            predicts = args.uses_lm and (chunk.state is None or len(chunk.masked) > 0)
+            with _replayed(chunk.state):
+                encoded = objective.encode(model, chunk.packed, *((chunk.masked, chunk.labels) if predicts else ()))
+            parts = []
+            if chunk.state is not None:
+                assert encoded.embeddings is not None
+                assert gradient is not None
+                parts.append((encoded.embeddings[: len(chunk.rows)] * gradient[chunk.rows]).sum())
+            if encoded.lm_sum is not None:
+                share = lm_share(encoded.lm_sum, counts)
+                parts.append(scale * args.lm_weight * share)
+                terms.lm = share.detach() if terms.lm is None else terms.lm + share.detach()
+            backward(torch.stack(parts).sum())
+    return terms
+
+
+def cut(batch: Batch, mini_batch_tokens: int) -> tuple[list[Chunk], list[Chunk]]:
+    """Chunks of the sentences that InfoNCE sees, and chunks of the others."""
+    contrastive = batch.online.order < 2 * batch.pairs + batch.hard_negatives  # (N,)
+    return _chunks(batch, contrastive, mini_batch_tokens), _chunks(batch, ~contrastive, mini_batch_tokens)
+
+
+def _chunks(batch: Batch, keep: Tensor, mini_batch_tokens: int) -> list[Chunk]:
+    """Chunks of the sentences of a batch that are kept (N,)."""
+    if not bool(keep.any()):
+        return []
+    online, device = batch.online, batch.ids.device
+    of_kept = keep.repeat_interleave(online.lengths)  # (T,)
+    stream = online.input_ids[of_kept.nonzero()[:, 0].to(device)]
+    lengths, rows = online.lengths[keep], online.order[keep].to(device)
+    masked = labels = batch.ids.new_empty(0)
+    if batch.masked is not None and batch.labels is not None:
+        of_kept = of_kept.to(device)
+        mine = of_kept[batch.masked]
+        masked, labels = (torch.cumsum(of_kept, 0) - 1)[batch.masked[mine]], batch.labels[mine]
+
+    parts = list(chunks(stream, lengths, mini_batch_tokens))
+    stops = torch.cumsum(torch.tensor([len(ids) for ids, _ in parts], device=device), 0)
+    predicted = torch.searchsorted(masked, stops).diff(prepend=stops.new_zeros(1)).tolist()  # in each part
+    return [
+        Chunk(Packed(ids, sizes, torch.arange(len(sizes))), at, positions - start, targets)
+        for (ids, sizes), at, positions, targets, start in zip(
+            parts,
+            rows.split([len(sizes) for _, sizes in parts]),
+            masked.split(predicted),
+            labels.split(predicted),
+            [0, *stops.tolist()[:-1]],
+            strict=True,
+        )
+    ]
+
+
+def _even_out(
+    contrastive: list[Chunk], lm: list[Chunk], objective: Objective, device: torch.device
+) -> tuple[list[Chunk], list[Chunk]]:
+    """As many chunks on each rank, and at least one, by fillers: under FSDP2 each forward is an exchange of weights.
+
+    Chunks that no term of the objective needs are dropped.
+    """
+    if not objective.contrasts:
+        contrastive, lm = [], [*(chunk for chunk in contrastive if len(chunk.masked)), *lm]
+    evened: list[list[Chunk]] = []
+    lengths = gather_integers([len(contrastive), len(lm)], device)
+    for own, everywhere, wanted in (
+        (contrastive, lengths[0], objective.contrasts),
+        (lm, lengths[1], objective.args.uses_lm),
+    ):
+        nothing = torch.empty(0, dtype=torch.long, device=device)
+        fillers = [Chunk(filler().to(device), nothing, nothing, nothing) for _ in range(max(1, *everywhere) - len(own))]
+        evened.append([*own, *fillers] if wanted else [])
+    return evened[0], evened[1]
+
+
+@torch.no_grad()
+def _embed(objective: Objective, model: nn.Module, contrastive: list[Chunk]) -> Tensor:
+    """Embeddings (n, D) of all chunks in the batch's order; each chunk keeps the random state that it began with."""
+    parts = []
+    for chunk in contrastive:
+        chunk.state = _random_state(chunk.rows.device)
+        embeddings = objective.encode(model, chunk.packed).embeddings
+        assert embeddings is not None
+        parts.append(embeddings[: len(chunk.rows)])
+    torch.clear_autocast_cache()  # it holds casts of the weights without a graph
+    rows = torch.cat([chunk.rows for chunk in contrastive])
+    packed = torch.cat(parts).float()
+    return torch.empty_like(packed).index_copy_(0, rows, packed)
+
+
+def _random_state(device: torch.device) -> list[Tensor]:
+    states = [torch.get_rng_state()]
+    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
+
+
+@contextmanager
+def _replayed(state: list[Tensor] | None) -> Iterator[None]:
+    """Draw the same random numbers as after `state` was taken, then go on where we were; None = draw fresh ones."""
+    if state is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if len(state) > 1 else []):
+        torch.set_rng_state(state[0])
+        if len(state) > 1:
+            torch.cuda.set_rng_state(state[1])
+        yield

@@ -1,0 +1,177 @@
+"""The maths of one training step: from a batch and a model to J = w * InfoNCE + lambda * LM.
+
+In: a `Batch`, the model (wrapped or not). Out: `Terms`, this rank's shares of both terms: their mean over the ranks is
+the term of the batch of all ranks (see `distributed`). Each term is divided by its own count (pairs, masked tokens), so
+that lambda means what it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mlcl.model.packing import Packed, chunks
+from mlcl.objectives import NegativeQueue
+from mlcl.training.arguments import MLCTrainingArguments
+from mlcl.training.batching import Batch, filler
+from mlcl.training.distributed import Counts, gather_integers, gather_rows, info_nce_share, world_size
+from mlcl.training.forward import Encoded, encode
+from mlcl.training.momentum import MomentumEncoder
+from mlcl.training.temperature import Temperature
+
+
+@dataclass
+class Terms:
+    """This rank's shares of the terms, unweighted; None = not part of the objective."""
+
+    info_nce: Tensor | None = None
+    lm: Tensor | None = None
+
+
+class Objective:
+    """The joint objective, its queue and its temperature.
+
+    Args:
+        args: Weights, margin, direction.
+        temperature: Temperature of InfoNCE.
+        momentum: Encoder of the keys; None without a queue.
+        queue: Queue of negatives; None without one.
+        autocast: Makes the precision context of the encoders and of the products of both terms.
+    """
+
+    def __init__(
+        self,
+        args: MLCTrainingArguments,
+        temperature: Temperature,
+        momentum: MomentumEncoder | None,
+        queue: NegativeQueue | None,
+        autocast: Callable[[], AbstractContextManager[Any]],
+    ) -> None:
+        self.args, self.temperature, self.momentum, self.queue = args, temperature, momentum, queue
+        self._autocast = autocast
+        self._new_keys: list[tuple[Tensor, Tensor]] = []
+
+    @property
+    def contrasts(self) -> bool:
+        """Whether InfoNCE is part of the objective."""
+        return self.args.info_nce_weight > 0
+
+    def counts(self, batch: Batch) -> Counts:
+        """What each rank has in this step; every rank must call it."""
+        masked = 0 if batch.labels is None else len(batch.labels)
+        return Counts.of(batch.pairs, batch.hard_negatives, masked, batch.ids.device)
+
+    def terms(self, model: nn.Module, batch: Batch) -> Terms:
+        """Both terms of one batch, everything encoded at once."""
+        counts = self.counts(batch)
+        masked, labels = self.lm_targets(batch)
+        encoded = self.encode(model, batch.online, masked, labels)
+        terms = Terms()
+        if self.contrasts:
+            assert encoded.embeddings is not None
+            terms.info_nce = self.contrast(batch, batch.online.restore(encoded.embeddings), counts)
+        if encoded.lm_sum is not None:
+            terms.lm = lm_share(encoded.lm_sum, counts)
+        return terms
+
+    def encode(
+        self, model: nn.Module, packed: Packed, masked: Tensor | None = None, labels: Tensor | None = None
+    ) -> Encoded:
+        """`forward.encode` in the precision of the run."""
+        with self._autocast():  # accelerate puts it around DDP's forward, but not around that of FSDP2
+            return encode(model, packed, masked, labels)
+
+    def total(self, terms: Terms) -> Tensor:
+        """J, as far as the terms are there."""
+        weighted = ((self.args.info_nce_weight, terms.info_nce), (self.args.lm_weight, terms.lm))
+        return torch.stack([weight * term for weight, term in weighted if term is not None]).sum()
+
+    def lm_targets(self, batch: Batch) -> tuple[Tensor | None, Tensor | None]:
+        """Masked positions (P,) and labels (P,); empty, not None, where only this batch has none."""
+        if not self.args.uses_lm:
+            return None, None
+        if batch.masked is None:
+            nothing = batch.ids.new_empty(0)
+            return nothing, nothing
+        return batch.masked, batch.labels
+
+    def contrast(
+        self, batch: Batch, embeddings: Tensor, counts: Counts, mini_batch_tokens: int | None = None
+    ) -> Tensor:
+        """This rank's share of InfoNCE; in training, the keys of the batch are kept for the queue.
+
+        Args:
+            batch: The batch.
+            embeddings: (N, D) in the batch's order: B anchors, B positives, M hard negatives, others.
+            counts: What each rank has.
+            mini_batch_tokens: Most tokens that the momentum encoder takes at once; None = all.
+        """
+        vectors = F.normalize(embeddings.float(), dim=-1)
+        sizes = [batch.pairs, batch.pairs, batch.hard_negatives]
+        anchors, positives, hard_negatives = vectors[: sum(sizes)].split(sizes)
+        queue = queue_ids = None
+        if self.queue is not None and torch.is_grad_enabled():
+            queue, queue_ids = self.queue.vectors, self.queue.ids
+            self._new_keys.append(self._encode_keys(batch, counts, mini_batch_tokens))
+        with self._autocast():
+            return info_nce_share(
+                anchors,
+                positives,
+                hard_negatives,
+                ids=batch.ids,
+                hard_negative_ids=batch.negative_ids,
+                counts=counts,
+                queue=queue,
+                queue_ids=queue_ids,
+                temperature=self.temperature(),
+                symmetric=self.args.symmetric,
+                margin=self.args.margin,
+            )
+
+    @torch.no_grad()
+    def _encode_keys(self, batch: Batch, counts: Counts, mini_batch_tokens: int | None) -> tuple[Tensor, Tensor]:
+        """Keys (N, D) of the positives of all ranks in rank order, and their group ids (N,)."""
+        assert batch.keys is not None
+        assert self.momentum is not None
+        keys, parts = batch.keys, []
+        cuts = [(keys.input_ids, keys.lengths)]
+        if mini_batch_tokens is not None:
+            cuts = list(chunks(keys.input_ids, keys.lengths, mini_batch_tokens))
+        (everywhere,) = gather_integers([len(cuts)], batch.ids.device)
+        nothing = filler().to(batch.ids.device)
+        cuts += [(nothing.input_ids, nothing.lengths)] * (max(everywhere) - len(cuts))  # under FSDP2, as many forwards
+        for ids, lengths in cuts:
+            encoded = self.encode(self.momentum.encoder, Packed(ids, lengths, keys.order))
+            assert encoded.embeddings is not None
+            parts.append(encoded.embeddings)
+        rows = torch.cat(parts)[: len(keys.lengths)].float()
+        vectors = F.normalize(keys.restore(rows), dim=-1)[: batch.pairs]
+        return gather_rows(vectors, counts.pairs), gather_rows(batch.ids, counts.pairs)
+
+    def after_update(self, online: nn.Module, learning_rate: float) -> None:
+        """Move temperature, momentum encoder and queue: once per optimiser update, however many micro-batches it had.
+
+        The momentum encoder follows the equal weights and the queue takes the keys of all ranks in rank order, so both
+        stay equal on all ranks.
+        """
+        self.temperature.step(learning_rate)
+        if self.momentum is None or self.queue is None:
+            return
+        self.momentum.update(online)
+        for keys, ids in self._new_keys:
+            self.queue.enqueue(keys, ids)
+        self._new_keys.clear()
+
+
+def lm_share(lm_sum: Tensor, counts: Counts) -> Tensor:
+    """Cross-entropy summed over this rank's masked tokens -> this rank's share of the mean over those of all ranks.
+
+    Without a masked token on any rank the term is 0.
+    """
+    return lm_sum * (world_size() / max(1, sum(counts.masked)))

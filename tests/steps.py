@@ -1,0 +1,115 @@
+"""Tiny models, batches and objectives for the tests of the training step."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from mlcl.model.config import MLCConfig
+from mlcl.model.model import MLCModel
+from mlcl.objectives import NegativeQueue
+from mlcl.training.arguments import MLCTrainingArguments
+from mlcl.training.batching import Batch, Masking, make_batch
+from mlcl.training.forward import attach
+from mlcl.training.momentum import MomentumEncoder
+from mlcl.training.step import Objective
+from mlcl.training.temperature import Temperature
+
+VOCABULARY = 50
+
+
+class EveryThird(Masking):
+    """Masks every third token: no random numbers, so that batches can be put together in different ways."""
+
+    def apply(self, ids: np.ndarray, rng: Any) -> tuple[np.ndarray, np.ndarray]:
+        labels = np.full(len(ids), -100)
+        labels[1::3] = ids[1::3]
+        return np.where(labels == -100, ids, self.mask_token_id), labels
+
+
+@dataclass
+class Share:
+    """The sentences that one rank has."""
+
+    anchors: list[np.ndarray] = field(default_factory=list)
+    positives: list[np.ndarray] = field(default_factory=list)
+    hard_negatives: list[np.ndarray] = field(default_factory=list)
+    lm: list[np.ndarray] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    hard_negative_ids: list[int] = field(default_factory=list)
+
+    @classmethod
+    def draw(cls, seed: int, pairs: int, hard_negatives: int = 0, lm: int = 0) -> Share:
+        """Random sentences; few group ids, so that some candidates are masked."""
+        rng = np.random.default_rng(seed)
+
+        def sentences(count: int) -> list[np.ndarray]:
+            return [rng.integers(5, VOCABULARY, size=rng.integers(3, 12)) for _ in range(count)]
+
+        return cls(
+            sentences(pairs),
+            sentences(pairs),
+            sentences(hard_negatives),
+            sentences(lm),
+            rng.integers(-1, 6, size=pairs).tolist(),
+            rng.integers(-1, 6, size=hard_negatives).tolist(),
+        )
+
+    def __add__(self, other: Share) -> Share:
+        return Share(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+
+    def batch(self, *, with_keys: bool = True) -> Batch:
+        batch = make_batch(
+            self.anchors,
+            self.positives,
+            ids=np.array(self.ids, dtype=np.int64),
+            hard_negatives=self.hard_negatives,
+            lm=self.lm,
+            masking=EveryThird(mask_token_id=4, vocab_size=VOCABULARY, special_ids=()),
+            rng=np.random.default_rng(0),
+            with_keys=with_keys,
+        )
+        batch.negative_ids = torch.tensor(self.hard_negative_ids, dtype=torch.long)
+        return batch
+
+
+def tiny(dropout: float = 0.0) -> MLCModel:
+    """The same two layers of 32 at every call."""
+    torch.manual_seed(3)
+    backbone = {
+        "model_type": "xlm-roberta", "vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "intermediate_size": 64, "max_position_embeddings": 40, "pad_token_id": 1,
+        "initializer_range": 0.2,
+    }  # fmt: skip
+    model = MLCModel(MLCConfig(backbone=backbone, proj_size=16, hidden_dropout=dropout))
+    attach(model)
+    return model.train()
+
+
+def objective_for(model: MLCModel, folder: Any, autocast: Any = nullcontext, **options: Any) -> Objective:
+    """J with everything in it: both terms, a queue that is partly filled, a margin, a learnable temperature."""
+    defaults = {
+        "output_dir": str(folder), "temperature": 0.2, "learnable_temperature": True, "margin": 0.1, "queue_size": 20,
+        "momentum": 0.5, "info_nce_weight": 1.5, "lm_weight": 0.7, "bf16": False, "report_to": "none",
+    }  # fmt: skip
+    args = MLCTrainingArguments(**(defaults | options))
+    queue = momentum = None
+    if args.uses_queue:
+        queue, momentum = NegativeQueue(args.queue_size, 16), MomentumEncoder(model, args.momentum)
+        chance = torch.Generator().manual_seed(0)
+        queue.enqueue(F.normalize(torch.randn(9, 16, generator=chance), dim=-1), torch.arange(9) - 1)
+    temperature = Temperature(args.temperature, learnable=args.learnable_temperature)
+    return Objective(args, temperature, momentum, queue, autocast)
+
+
+def gradients(model: torch.nn.Module, objective: Objective) -> dict[str, torch.Tensor]:
+    """Gradients of all parameters by name, that of the temperature included; whole tensors also under FSDP2."""
+    found = {name.removeprefix("module."): parameter.grad for name, parameter in model.named_parameters()}
+    found["temperature"] = objective.temperature.log.grad if objective.temperature.log is not None else None
+    whole = {name: grad.full_tensor() if hasattr(grad, "full_tensor") else grad for name, grad in found.items()}
+    return {name: grad.clone() for name, grad in whole.items() if grad is not None}
