@@ -91,3 +91,31 @@ def test_clipping_equals_that_of_dense_gradients(max_norm):
     theirs = torch.nn.utils.clip_grad_norm_(dense.parameters(), max_norm)
     torch.testing.assert_close(ours, theirs)
     torch.testing.assert_close(table.weight.grad.to_dense(), dense.weight.grad)
+
+
+def test_the_trainer_updates_the_rows_of_its_batches_alone(tiny_model, tmp_path):
+    from transformers import AutoTokenizer
+
+    from mlcl.model.config import MLCConfig
+    from mlcl.model.model import MLCModel
+    from mlcl.training.arguments import MLCTrainingArguments
+    from mlcl.training.trainer import MLCTrainer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    rows = [{"anchor": "the page was deleted", "positive": "die Seite wurde gelöscht"}] * 2
+    seen = torch.tensor(sorted({i for row in rows for text in row.values() for i in tokenizer(text)["input_ids"]}))
+    for lm_weight in (0.0, 0.5):
+        torch.manual_seed(0)
+        model = MLCModel(MLCConfig(model_name=str(tiny_model)))
+        before = model.get_input_embeddings().weight.detach().clone()
+        args = MLCTrainingArguments(
+            output_dir=str(tmp_path / str(lm_weight)), max_steps=2, per_device_train_batch_size=2, lm_weight=lm_weight,
+            save_strategy="no", learning_rate=1e-2, weight_decay=0.1, bf16=False, max_length=32,
+        )  # fmt: skip
+        MLCTrainer(model, args, rows, processing_class=tokenizer).train()
+        moved = (model.get_input_embeddings().weight != before).any(dim=1).nonzero()[:, 0]
+        assert not model.get_input_embeddings().sparse
+        if lm_weight:  # the softmax over the vocabulary touches every row
+            assert len(moved) > len(seen)
+        else:
+            assert torch.equal(moved, seen)

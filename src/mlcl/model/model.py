@@ -126,7 +126,7 @@ class MLCModel(PreTrainedModel):
         if input_ids is None:
             raise ValueError("input_ids are needed")
         if lengths is not None:
-            return self.forward_packed(input_ids, lengths)
+            return self.forward_packed(input_ids, lengths.cpu())  # wrappers move them to the GPU; they steer the host
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state

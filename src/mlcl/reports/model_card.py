@@ -61,8 +61,8 @@ def model_card(model: Mapping[str, Any], info: Mapping[str, Any]) -> str:
     Args:
         model: Content of the model's `config.json`; `parameters`, their number, may be added.
         info: What the run knows: `title`, `license` (a hub licence id), `languages` (tags), `sentences` (per tag),
-            `origins` (name -> `{licence, texts}`), `steps`, `minutes`, `cpu_minutes`, `pairs_seen`, `settings` (the run's
-            configuration), `results` (rows of results.json).
+            `origins` (name -> `{licence, texts}`), `steps`, `minutes`, `cpu_minutes`, `pairs_seen`, `settings` (those
+            of the run), `results` (rows of results.json).
     """
     sentences = info.get("sentences") or {}
     languages = sorted(info.get("languages") or sentences or model.get("languages") or [])

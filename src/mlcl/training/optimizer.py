@@ -1,13 +1,14 @@
 """AdamW whose cost for an embedding is that of the rows a step touches, and gradient clipping that knows of rows.
 
-In: parameters, of which embeddings may have row-sparse gradients (`torch.nn.Embedding(sparse=True)`). Out: updated
-parameters. A vocabulary of 250,000 entries has a hundred million weights; a batch touches some thousand rows of it.
-Dense AdamW would fill, norm and sweep all of them in every step, which on a CPU takes as long as the encoder.
+In: parameters, of which embeddings may have row-sparse gradients (`row_sparse` makes it so). Out: updated parameters.
+A vocabulary of 250,000 entries has a hundred million weights; a batch touches some thousand rows of it. Dense AdamW
+would fill, norm and sweep all of them in every step, which on a CPU takes as long as the encoder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -45,6 +46,19 @@ class RowAdamW(torch.optim.AdamW):
         for parameter, gradient in sparse:
             parameter.grad = gradient
         return loss
+
+
+@contextmanager
+def row_sparse(embedding: nn.Embedding, wanted: bool = True) -> Iterator[None]:
+    """Within the block, the lookups of an embedding give it row-sparse gradients.
+
+    Where an LM term adds the gradient of all rows to them, the sum is dense, and made without a second dense matrix.
+    """
+    before, embedding.sparse = embedding.sparse, wanted or embedding.sparse
+    try:
+        yield
+    finally:
+        embedding.sparse = before
 
 
 def _update_rows(parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:

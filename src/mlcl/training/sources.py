@@ -29,6 +29,7 @@ class BatchSettings:
 
     Attributes:
         pairs: Translation pairs of one batch (one rank, one micro-batch).
+        contrastive: Whether InfoNCE sees them; else they serve the LM term alone and are not encoded as they are.
         lm_sentences: Inputs for the LM term.
         tlm_share: Share of these that are translation pairs (TLM); the others are single sentences (MLM).
         with_keys: Whether the momentum encoder needs the positives once more.
@@ -37,6 +38,7 @@ class BatchSettings:
     """
 
     pairs: int
+    contrastive: bool = True
     lm_sentences: int = 0
     tlm_share: float = 0.0
     with_keys: bool = False
@@ -69,6 +71,8 @@ class Source(Dataset[Batch], ABC):
         """Mask the LM inputs (`single` sentences, then pairs of the batch) and pack everything."""
         settings = self.settings
         pairs = [concatenate(*pair) for pair in zip(anchors, positives, strict=True)]
+        if not settings.contrastive:
+            anchors, positives, hard_negatives, ids = [], [], (), None
         return make_batch(
             anchors,
             positives,
@@ -258,6 +262,7 @@ def _settings(args: MLCTrainingArguments, tokenizer: Any) -> BatchSettings:
         masking = Masking.of(tokenizer, args.mlm_probability)
     return BatchSettings(
         pairs=args.per_device_train_batch_size,
+        contrastive=args.info_nce_weight > 0,
         lm_sentences=round(args.lm_share * args.per_device_train_batch_size) if args.uses_lm else 0,
         tlm_share=args.tlm_share,
         with_keys=args.uses_queue,

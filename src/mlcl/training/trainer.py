@@ -31,6 +31,7 @@ from mlcl.training.distributed import mean_over_ranks, world_size
 from mlcl.training.forward import attach
 from mlcl.training.grad_cache import cached_step
 from mlcl.training.momentum import MomentumEncoder
+from mlcl.training.optimizer import RowAdamW, clip_gradients, row_sparse
 from mlcl.training.retrieval_dev import DevPairs, retrieval_accuracy
 from mlcl.training.schedule import timed_schedule
 from mlcl.training.sharding import choose_units, full_state_dict, keep_embedding_gathered, shard_like_online
@@ -215,7 +216,30 @@ class MLCTrainer(CheckpointedTrainer):
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train; `resume_from_checkpoint=True` continues from the last whole checkpoint."""
         self.stopwatch.trainer = self
-        return super().train(*args, **kwargs)
+        embedding = self.mlc.get_input_embeddings()
+        with row_sparse(embedding, self._updates_rows()):
+            return super().train(*args, **kwargs)
+
+    def _updates_rows(self) -> bool:
+        """Whether the embedding has row-sparse gradients: with our optimiser, on a CPU, where dense ones cost most."""
+        plain = self.optimizer is None and self.get_optimizer_cls_and_kwargs(self.args)[0] is RowAdamW
+        return plain and self.args.use_cpu and world_size() == 1
+
+    @staticmethod
+    def get_optimizer_cls_and_kwargs(args: Any, model: Any = None) -> tuple[Any, Any]:
+        """AdamW, which is the default, that knows of rows; any other as transformers has it."""
+        kind, options = CheckpointedTrainer.get_optimizer_cls_and_kwargs(args, model)
+        return (RowAdamW if kind is torch.optim.AdamW else kind), options
+
+    def _clip_grad_norm(self, model: nn.Module) -> Any:
+        if any(parameter.grad is not None and parameter.grad.is_sparse for parameter in model.parameters()):
+            return clip_gradients(model.parameters(), self.args.max_grad_norm)
+        return super()._clip_grad_norm(model)
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        if grad_norm is None and any(p.grad is not None and p.grad.is_sparse for p in model.parameters()):
+            grad_norm = clip_gradients(model.parameters(), torch.inf)
+        return super()._get_grad_norm(model, grad_norm=grad_norm)
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
         if self.is_fsdp_enabled:
