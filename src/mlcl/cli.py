@@ -45,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Before torch is loaded: OpenMP threads that spin for long lose a factor of 20 when another program wants a core,
     # and a short spin costs 5 % on a quiet machine.
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+    # Kernels that oneDNN keeps; its 1,024 are fewer than the shapes of one training run (core/shapes.py).
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "4096")
     argv = list(sys.argv[1:] if argv is None else argv)
     name = "mlcl"
     try:

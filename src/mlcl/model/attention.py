@@ -32,14 +32,15 @@ class PackedLengths:
 
     def __init__(self, lengths: Tensor) -> None:
         self.lengths = lengths
-        self._blocks: dict[tuple[int, torch.device], Blocks] = {}
+        self._blocks: dict[tuple[int, torch.device, int | None], Blocks] = {}
         self._offsets: dict[torch.device, Tensor] = {}
 
-    def blocks(self, heads: int, device: torch.device) -> Blocks:
-        """The blocks for attention with this many heads."""
-        if (heads, device) not in self._blocks:
-            self._blocks[heads, device] = Blocks(self.lengths, heads, device)
-        return self._blocks[heads, device]
+    def blocks(self, heads: int, device: torch.device, tokens: int | None = None) -> Blocks:
+        """The blocks for this many heads, in a stream of `tokens` if that is longer than the sentences."""
+        key = heads, device, tokens
+        if key not in self._blocks:
+            self._blocks[key] = Blocks(self.lengths, heads, device, tokens)
+        return self._blocks[key]
 
     def offsets(self, device: torch.device) -> Tensor:
         """(N + 1,) int32: where each sentence starts, and the end."""

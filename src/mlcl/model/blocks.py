@@ -15,11 +15,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from mlcl.core.shapes import round_up
 
 _STEPS = 4  # lengths between a power of two and the next are rounded up to this many values
 _LEAST = 16  # shorter rows than a vector register would be computed number by number: ten times slower
 _LANES = 32  # bfloat16 numbers in a vector register
+_COUNTS = 8  # numbers of sentences between powers of two, see core/shapes.py
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Block:
 
     Attributes:
         rows: Where it lies among the rows of all blocks; a row is one head of one token.
-        shape: (n sentences, H heads, L tokens).
+        shape: (n sentences, H heads, L tokens); the last sentences may be made up.
         padding: (first sentence, sentence after the last, tokens) of each run of sentences that are shorter than L.
     """
 
@@ -44,27 +48,30 @@ class Blocks:
         lengths: (N,) tokens of each sentence, in stream order, which may be any.
         heads: H.
         device: Where the stream is.
+        tokens: T, if the stream goes on after the last sentence: what is there is left out, and 0 on the way back.
     """
 
-    def __init__(self, lengths: Tensor, heads: int, device: torch.device) -> None:
+    def __init__(self, lengths: Tensor, heads: int, device: torch.device, tokens: int | None = None) -> None:
         lengths = lengths.cpu()
         starts = lengths.cumsum(0) - lengths
         rounded = _rounded(lengths)
-        self.heads, self.tokens = heads, int(lengths.sum())
+        self.heads, self._real_tokens = heads, int(lengths.sum())
+        self.tokens = self._real_tokens if tokens is None else tokens
         self.blocks: list[Block] = []
-        tokens, padding, first = [], [], 0
+        sources, padding, first = [], [], 0
         for length in rounded.unique().tolist():
             chosen = (rounded == length).nonzero()[:, 0]
+            made_up = round_up(len(chosen), _COUNTS) - len(chosen)
             place = torch.arange(length)[None, :]
-            missing = place >= lengths[chosen, None]  # (n, L)
-            token = starts[chosen, None] + place.where(~missing, 0)
-            shape = (len(chosen), heads, length)
-            size = len(chosen) * heads * length
-            tokens.append(token[:, None].expand(shape).reshape(-1))
+            missing = place >= F.pad(lengths[chosen], (0, made_up))[:, None]  # (n, L)
+            token = F.pad(starts[chosen], (0, made_up))[:, None] + place.where(~missing, 0)
+            shape = (len(chosen) + made_up, heads, length)
+            size = shape[0] * heads * length
+            sources.append(token[:, None].expand(shape).reshape(-1))
             padding.append(missing[:, None].expand(shape).reshape(-1))
             self.blocks.append(Block(slice(first, first + size), shape, _short_runs(lengths[chosen], length)))
             first += size
-        self._token = torch.cat(tokens)  # (rows,) the token of each row; a sentence's first one for padding
+        self._token = torch.cat(sources)  # (rows,) the token of each row; some token for padding
         self._head = torch.cat(
             [torch.arange(heads).repeat_interleave(b.shape[2]).repeat(b.shape[0]) for b in self.blocks]
         )
@@ -86,7 +93,9 @@ class Blocks:
         """(P, rows, K) -> (T, P, H, K): the way back, without the padding."""
         parts, _, size = blocked.shape
         _, back = self._lookup(parts)
-        return blocked.view(-1, size).index_select(0, back).view(self.tokens, parts, self.heads, size)
+        stream = blocked.view(-1, size).index_select(0, back).view(self.tokens, parts, self.heads, size)
+        stream[self._real_tokens :] = 0
+        return stream
 
     def _lookup(self, parts: int) -> tuple[Tensor, Tensor]:
         """Row numbers of the stream for each blocked row, and of the blocks for each row of the stream."""
@@ -94,7 +103,7 @@ class Blocks:
             rows = len(self._token)
             part = torch.arange(parts)[:, None]
             there = ((self._token * parts + part) * self.heads + self._head).reshape(-1)  # (P * rows,)
-            back = torch.empty(self.tokens * parts * self.heads, dtype=torch.long)
+            back = torch.zeros(self.tokens * parts * self.heads, dtype=torch.long)
             real = (~self._padded).repeat(parts)
             back[there[real]] = torch.arange(parts * rows)[real]
             self._lookups[parts] = there.to(self._device), back.to(self._device)

@@ -24,12 +24,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mlcl.core.shapes import round_up
 from mlcl.model.model import MLCModel
 from mlcl.model.packing import equal_runs, positions
 from mlcl.model.pooling import POOLINGS
 
 TOKENS_PER_BATCH = 4096  # the widest activation, (T, 4H) in bf16, then stays near the caches
 LEAST_COSINE = 0.9998  # to the float32 vectors, one text at a time
+_TOKEN_COUNTS = 16  # lengths of a stream between powers of two, see core/shapes.py
 _LEAST_HIDDEN = 128  # below it the products are too small for bfloat16 to gain anything
 _BUCKET = 16  # sentences whose lengths fall into one bucket of this width may share a span; float32 lanes of AVX-512
 _ALONE_FROM = 1024  # tokens from which a run of equal length is a span of its own
@@ -103,11 +105,13 @@ class InferenceEncoder:
         """Token ids (T,), sorted by length, and lengths (N,) -> vectors (N, D), float32, not normalised."""
         x = self._words.index_select(0, input_ids) + self._positions.index_select(0, positions(lengths))  # (T, H)
         x = self._norm(x).bfloat16()
+        tokens = len(x)
+        x = F.pad(x, (0, 0, 0, round_up(tokens, _TOKEN_COUNTS) - tokens))  # its end is not read, see core/shapes.py
         spans = plan_spans(lengths)
         for layer in self._layers[:-1]:
             x = layer.second_norm(layer(x, spans))
         last = self._layers[-1]
-        return self._pool(last.second_norm(last(x, spans).float()), lengths)
+        return self._pool(last.second_norm(last(x, spans)[:tokens].float()), lengths)
 
     def _pool(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         """Token states (T, H), float32 -> (N, D), as `MLCModel` does it."""
@@ -246,6 +250,7 @@ def attend(qkv: Tensor, spans: list[Span], heads: int) -> Tensor:
     """
     hidden = qkv.shape[1] // 3
     context = qkv.new_empty(len(qkv), hidden)
+    context[spans[-1].stop :] = 0
     for span in spans:
         stream = qkv[span.start : span.stop]
         if span.rows is not None:

@@ -18,6 +18,7 @@ from transformers import AutoModel, AutoModelForMaskedLM, PreTrainedConfig, PreT
 from transformers.utils import ModelOutput
 
 from mlcl.core.errors import UserError
+from mlcl.core.shapes import round_up
 from mlcl.model import attention, packed_layers, packing
 from mlcl.model.config import MLCConfig
 from mlcl.model.heads import MaskedLMHead
@@ -32,6 +33,7 @@ _PACKABLE: dict[str, Callable[[PreTrainedConfig], int]] = {
     "camembert": lambda config: (config.pad_token_id or 0) + 1,
     "modernbert": lambda config: 0,
 }
+_TOKEN_COUNTS = 16  # lengths of a stream between powers of two, see core/shapes.py
 _CHUNK_TOKENS = 4096  # padded tokens in one chunk of a backbone that cannot run packed
 
 
@@ -159,11 +161,12 @@ class MLCModel(PreTrainedModel):
         """The backbone over a packed stream (T,), layer by layer -> (T, H)."""
         embedded = self.backbone.embeddings(input_ids=input_ids[None], position_ids=position_ids[None])[0]
         kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else embedded.dtype
-        blocks = state.blocks(self.backbone.config.num_attention_heads, input_ids.device)
-        states = embedded.to(kind)
+        tokens = round_up(len(embedded), _TOKEN_COUNTS)
+        blocks = state.blocks(self.backbone.config.num_attention_heads, input_ids.device, tokens)
+        states = nn.functional.pad(embedded.to(kind), (0, 0, 0, tokens - len(embedded)))
         for layer in self.backbone.encoder.layer:
             states = packed_layers.encoder_layer(layer, states, blocks)
-        return states.to(embedded.dtype)
+        return states[: len(embedded)].to(embedded.dtype)
 
     def _forward_chunks(self, input_ids: Tensor, lengths: Tensor) -> MLCOutput:
         """`forward_packed` by way of padding: chunks of neighbours, which are of similar length."""

@@ -17,9 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.utils import ModelOutput
 
+from mlcl.core.shapes import round_up
 from mlcl.model.model import MLCModel, MLCOutput
 from mlcl.model.packing import Packed
 from mlcl.objectives import masked_lm_loss
+
+_MASKED_COUNTS = 8  # numbers of masked positions between powers of two, see core/shapes.py
 
 
 @dataclass
@@ -82,8 +85,10 @@ def attach(model: MLCModel) -> None:
 
 def _lm_sum(model: MLCModel, hidden: Tensor, masked: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy summed over P masked positions of the states (T, H)."""
-    states = model.lm_head(hidden[masked])  # (P, H): only masked positions reach the head
+    room = round_up(len(masked), _MASKED_COUNTS) - len(masked)
+    chosen = F.pad(masked, (0, room)) if len(masked) else masked
+    states = model.lm_head(hidden[chosen])  # (P, H): only masked positions reach the head
     weight, bias = model.get_input_embeddings().weight, model.lm_head.bias
     if not len(masked):
         return F.linear(states, weight, bias).float().sum()  # an empty sum with gradients
-    return masked_lm_loss(states, weight, labels, bias) * len(masked)
+    return masked_lm_loss(states[: len(masked)], weight, labels, bias) * len(masked)

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from mlcl.objectives.kernels.precision import sum_dtype
 
-_ROWS, _COLUMNS = 512, 1024  # of a tile: with its copies it should stay in the cache of two cores
+_ROWS, _COLUMNS = 1024, 1024  # of a tile: larger ones leave the cache, smaller ones are all overhead
 _ALIGNMENT = 32  # columns of a product are filled up to a multiple of this: what matrix units take in one go
 _SAMPLE = 256  # candidates among which a first guess of each query's largest logit is made
 _RANGE = 40.0  # nats: two such differences may add up in one exponential, and float32's exponents end at 87
@@ -112,7 +112,7 @@ class _LogSumExp(torch.autograd.Function):
         rows, columns = (sums.where(sums > -torch.inf, torch.inf) for sums in (rows, columns))
         row_weight, column_weight = gradients[0] * (tiles.top - rows).exp(), gradients[1] * (tiles.top - columns).exp()
         row_factor = (gradients[0] * (tiles.shift - rows).exp())[:, None]  # scale_i row_weight_i, with less to overflow
-        scaled_queries = (tiles.queries * scale[:, None]).to(ctx.dtype)
+        scaled_queries = tiles.queries.clone().mul_(scale[:, None])
         d_queries, d_keys = tiles.zeros(*tiles.queries.shape), tiles.zeros(*tiles.candidates.shape)
         for tile in tiles.exponentials():
             k = tiles.candidates[tile.columns]

@@ -29,6 +29,7 @@ from mlcl.objectives.kernels.precision import sum_dtype
 _AREA = 1 << 19  # elements of a tile: with its copies it should stay in the cache of two cores
 _ROWS = (256, 4096)  # fewest and most vocabulary entries of a tile
 _ALIGNMENT = 32  # columns of a product are filled up to a multiple of this: what matrix units take in one go
+_TOKENS = 64  # tokens are filled up to a multiple of this: a new number of them would be compiled for, core/shapes.py
 _RANGE = 60.0  # nats by which others_t may exceed l_ty for float32's exponents to hold a tile
 
 
@@ -77,7 +78,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         each = gradients[0] / len(hidden)
         factor = each * (tiles.shift - own - losses).exp()  # (T,) turns a tile into the gradient of the logits
         of_label = -each * torch.sigmoid(others - own)  # (T,) the same for the label's own logit
-        scaled = (tiles.states * factor[:, None]).to(ctx.dtype)  # (T, P): the columns after D gather the bias' gradient
+        scaled = torch.zeros_like(tiles.states)  # (T, P): the columns after D gather the bias' gradient
+        scaled[: tiles.tokens] = tiles.states[: tiles.tokens] * factor[:, None]
         d_hidden = torch.zeros(tiles.states.shape, dtype=tiles.shift.dtype, device=hidden.device)
         d_weight = torch.empty_like(weight, dtype=tiles.shift.dtype)
         d_bias = None if bias is None else torch.empty_like(bias, dtype=tiles.shift.dtype)
@@ -89,7 +91,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if d_bias is not None:
                 d_bias[entries] = d_wide[:, width]
             d_hidden += tile.T @ wide
-        d_hidden = d_hidden[:, :width] * factor[:, None]
+        d_hidden = d_hidden[: tiles.tokens, :width] * factor[:, None]
         d_hidden.addcmul_(of_label[:, None], weight[labels].to(d_hidden.dtype))
         d_weight.index_add_(0, labels, of_label[:, None] * hidden.to(d_weight.dtype))
         if d_bias is not None:
@@ -104,7 +106,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 class _Tiles:
-    """All tiles of one problem, in buffers that each tile uses again."""
+    """All tiles of one problem, in buffers that each tile uses again. T is filled up to some more than `tokens`."""
 
     def __init__(
         self, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, shift: Tensor, dtype: torch.dtype
@@ -115,12 +117,14 @@ class _Tiles:
         rounded = shift.to(dtype)
         self.shift = rounded.to(kind)  # what the product really subtracts
         padded = -(-(width + 2) // _ALIGNMENT) * _ALIGNMENT
-        self.states = torch.zeros(tokens, padded, dtype=dtype, device=hidden.device)  # (T, P): state, 1, -shift
-        self.states[:, :width], self.states[:, width], self.states[:, width + 1] = hidden, 1, -rounded
-        rows = min(len(weight), max(_ROWS[0], min(_ROWS[1], _AREA // tokens)))
+        self.tokens, room = tokens, -(-tokens // _TOKENS) * _TOKENS
+        self.states = torch.zeros(room, padded, dtype=dtype, device=hidden.device)  # (T, P): state, 1, -shift
+        real = self.states[:tokens]
+        real[:, :width], real[:, width], real[:, width + 1] = hidden, 1, -rounded
+        rows = min(len(weight), max(_ROWS[0], min(_ROWS[1], _AREA // room)))
         self._wide = torch.zeros(rows, padded, dtype=dtype, device=hidden.device)  # (rows, P): embedding, bias, 1
         self._wide[:, width + 1] = 1
-        self._product = torch.empty(rows, tokens, dtype=dtype, device=hidden.device)
+        self._product = torch.empty(rows, room, dtype=dtype, device=hidden.device)
         self._work = self._product if kind == dtype else torch.empty_like(self._product, dtype=kind)
         self._labels, self._token = labels.sort()
         starts = torch.arange(0, len(weight), rows, device=labels.device)
@@ -155,12 +159,12 @@ class _Tiles:
         """(T,) over all entries but the label."""
         sums = torch.zeros_like(self.shift)
         for _, _, values in self.exponentials():
-            sums += values.sum(0)
+            sums += values.sum(0)[: self.tokens]
         return sums.log() + self.shift
 
     def largest(self) -> Tensor:
         """(T,) largest logit of all entries but the label; the present shift where there is no other."""
         largest = torch.full_like(self.shift, -torch.inf)
         for _, _, values in self.logits():
-            torch.maximum(largest, values.amax(0), out=largest)
+            torch.maximum(largest, values.amax(0)[: self.tokens], out=largest)
         return self.shift + largest.where(largest > -torch.inf, 0)
