@@ -78,6 +78,10 @@ def model_folder(settings: dict[str, Any]) -> Path:
 
 def job(peer: str, settings: dict[str, Any]) -> Job:
     """All texts, from strings to vectors."""
+    if peer.startswith("mlcl"):
+        from mlcl.core.environment import tune_environment
+
+        tune_environment()  # before torch is loaded: as `mlcl encode` does
     texts, folder = _texts(settings), model_folder(settings)
     maker = {"mlcl": _ours, "st": _library, "openvino": _openvino}[peer.partition(" ")[0]]
     encode = maker(peer, folder, texts)

@@ -38,6 +38,9 @@ def work(settings: dict[str, Any]) -> dict[str, Any]:
 
 def job(peer: str, settings: dict[str, Any]) -> Job:
     """Our trainer with InfoNCE and the LM term, with or without `mini_batch_tokens`."""
+    from mlcl.core.environment import tune_environment
+
+    tune_environment()
     import torch
 
     options: dict[str, Any] = {"lm_weight": 0.1, "lm_share": 0.125}

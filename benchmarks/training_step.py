@@ -60,6 +60,10 @@ def work(settings: dict[str, Any]) -> dict[str, Any]:
 def job(peer: str, settings: dict[str, Any]) -> Job:
     """A trainer that is stopped before its first step."""
     folder = Path(tempfile.mkdtemp(prefix="mlcl-benchmark-"))
+    if peer in _OURS or _LIBRARY[peer].get("keep"):
+        from mlcl.core.environment import tune_environment
+
+        tune_environment()  # before torch is loaded: as `mlcl pretrain` does, and for the best peers too
     return _ours(peer, settings, folder) if peer in _OURS else _library(peer, settings, folder)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from mlcl.core.environment import tune_environment
 from mlcl.core.errors import UserError
 
 _FOLDERS = ("mlcl.stages", "mlcl.stages.pipelines")
@@ -42,11 +43,7 @@ def verbs() -> list[Verb]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    # Before torch is loaded: OpenMP threads that spin for long lose a factor of 20 when another program wants a core,
-    # and a short spin costs 5 % on a quiet machine.
-    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
-    # Kernels that oneDNN keeps; its 1,024 are fewer than the shapes of one training run (core/shapes.py).
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "4096")
+    tune_environment()  # before torch is loaded
     argv = list(sys.argv[1:] if argv is None else argv)
     name = "mlcl"
     try:

@@ -174,6 +174,25 @@ def test_chunks_respect_the_token_budget(sentences):
     assert all(len(lengths) == 1 or len(lengths) * int(lengths.max()) <= 40 for _, lengths in parts)
 
 
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
+def test_a_row_of_padding_is_zero_and_disturbs_nothing(pooling, sentences):
+    model = tiny(pooling=pooling).train()
+    ids, mask = packing.pad(torch.cat(sentences[:3]), torch.tensor([5, 2, 17]), 1)
+    alone = model(ids[[0, 2]], mask[[0, 2]]).embeddings
+    mask[1] = 0
+    vectors = model(ids, mask).embeddings
+    assert not vectors[1].any()
+    torch.testing.assert_close(vectors[[0, 2]], alone, rtol=1e-5, atol=1e-6)
+    vectors.sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_a_sentence_beyond_the_positions_is_refused():
+    model = tiny()
+    with pytest.raises(ValueError, match="not 1 to 68"):
+        model.forward_packed(torch.zeros(69, dtype=torch.long), torch.tensor([69]))
+
+
 def test_nothing_to_pack_is_refused():
     with pytest.raises(ValueError, match="at least one"):
         packing.pack([])

@@ -85,11 +85,14 @@ class MLCModel(PreTrainedModel):
         return self.config.proj_size or self.backbone.config.hidden_size
 
     @property
+    def reach(self) -> int:
+        """Number of positions that the backbone knows."""
+        return getattr(self.backbone.config, "max_position_embeddings", 512) - (self._first_position or 0)
+
+    @property
     def max_length(self) -> int:
         """Longest input in tokens."""
-        reach = getattr(self.backbone.config, "max_position_embeddings", 512)
-        reach -= self._first_position or 0
-        return min(self.config.max_seq_length or reach, reach)
+        return min(self.config.max_seq_length or self.reach, self.reach)
 
     @property
     def _first_position(self) -> int | None:
@@ -122,6 +125,8 @@ class MLCModel(PreTrainedModel):
     ) -> MLCOutput:
         """Encode a padded batch: input_ids (N, L), attention_mask (N, L) -> embeddings (N, D), states (N, L, H).
 
+        A row of nothing but padding has the embedding 0.
+
         With `lengths` (N,) the input is a packed stream instead, as for `forward_packed`; this is the way in for
         wrappers such as DDP, which see `forward` only.
         """
@@ -131,9 +136,12 @@ class MLCModel(PreTrainedModel):
             return self.forward_packed(input_ids, lengths.cpu())  # wrappers move them to the GPU; they steer the host
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
+        empty = ~attention_mask.bool().any(1)  # (N,) they see one token, because attention to nothing is NaN
+        attention_mask = torch.cat([attention_mask[:, :1] + empty[:, None], attention_mask[:, 1:]], dim=1)
         hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         real = attention_mask.bool()
-        return MLCOutput(embeddings=self._embed(hidden[real], real.sum(1)), last_hidden_state=hidden)
+        embeddings = self._embed(hidden[real], real.sum(1)).masked_fill(empty[:, None], 0)
+        return MLCOutput(embeddings=embeddings, last_hidden_state=hidden)
 
     def forward_packed(self, input_ids: Tensor, lengths: Tensor) -> MLCOutput:
         """Encode a packed batch: input_ids (T,), lengths (N,) -> embeddings (N, D), states (T, H).
@@ -141,7 +149,14 @@ class MLCModel(PreTrainedModel):
         Equal, sentence by sentence, to `forward`; the cost is that of the real tokens only. Sort by length first
         (`packing.pack`): every change of length in the stream starts a block of its own. A backbone that cannot run
         packed (see `supports_packing`) gets the same sentences in padded chunks of similar length.
+
+        Raises:
+            ValueError: a sentence that is longer than the backbone has positions, or empty.
         """
+        if not 0 < int(lengths.min()) <= int(lengths.max()) <= self.reach:
+            raise ValueError(
+                f"sentences have {int(lengths.min())} to {int(lengths.max())} tokens, not 1 to {self.reach}"
+            )
         if not self.supports_packing:
             return self._forward_chunks(input_ids, lengths)
         position_ids = (packing.positions(lengths) + (self._first_position or 0)).to(input_ids.device)  # (T,)
