@@ -147,6 +147,7 @@ def run_case(
             for peer in order[number % len(order) :] + order[: number % len(order)] if order else []:
                 if "error" in peers[peer]:
                     continue
+                workers[peer].ask("run")  # after its wait a process finds caches, and even its memory, gone
                 answer = workers[peer].ask("run")
                 peers[peer]["seconds"].append(answer.get("seconds"))
                 peers[peer].update({key: value for key, value in answer.items() if key == "error"})
