@@ -1,7 +1,8 @@
 """Arm (e): sentence-transformers' trainer on pairs that our sampler draws, at the best settings that we found for it.
 
 Same architecture, tokenizer, pairs, batch, learning rate and clock as ours; its loss is
-CachedMultipleNegativesRankingLoss in bf16 with mini-batches of 32, without dropout.
+CachedMultipleNegativesRankingLoss in bf16 with mini-batches of 32, without dropout, with attention by plain products
+(the backward of torch's fused attention in bfloat16 is several times slower on a CPU).
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ def main() -> None:
     out = Path(options.out)
     backbone = backbone_folder(settings, tokenizer, store, options, out / "start")
     transformer = Transformer(str(backbone), max_seq_length=training["max_length"])
+    transformer.auto_model.set_attn_implementation("eager")
     model = SentenceTransformer(modules=[transformer, Pooling(transformer.get_word_embedding_dimension(), "mean")])
     size = training["per_device_train_batch_size"]
     clock = Clock(options.minutes)

@@ -12,13 +12,18 @@ def write_report(out: Path, machine: dict[str, Any], results: list[dict[str, Any
     out.mkdir(parents=True, exist_ok=True)
     document = {"command": command, "machine": machine, "results": results}
     (out / "results.json").write_text(json.dumps(document, indent=1) + "\n")
-    (out / "results.md").write_text(markdown(machine, results, command))
     for result in results:
-        plot(result, out / f"{result['comparison']}-{result['case']}.png".replace(" ", "_").replace(",", ""))
+        plot(result, out / plot_name(result))
+    (out / "results.md").write_text(markdown(machine, results, command, out))
 
 
-def markdown(machine: dict[str, Any], results: list[dict[str, Any]], command: str) -> str:
-    """The tables."""
+def plot_name(result: dict[str, Any]) -> str:
+    """File name of a case's plot."""
+    return f"{result['comparison']}-{result['case']}.png".replace(" ", "_").replace(",", "")
+
+
+def markdown(machine: dict[str, Any], results: list[dict[str, Any]], command: str, out: Path) -> str:
+    """The tables, with the plots that are in `out`."""
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     lines = ["# Benchmark results", "", f"`{command}`", "", f"{machine_line(machine)}. {versions}.", ""]
     title = None
@@ -27,6 +32,8 @@ def markdown(machine: dict[str, Any], results: list[dict[str, Any]], command: st
             title = result["title"]
             lines += [f"## {title}", ""]
         lines += [f"### {result['case']}", "", *_times(result), *_checks(result), *_floor(result)]
+        if (out / plot_name(result)).is_file():
+            lines += [f"![Seconds of each peer and the floor]({plot_name(result)})", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

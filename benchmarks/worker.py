@@ -36,7 +36,7 @@ def main() -> None:
             answer = {"error": f"{type(error).__name__}: {str(error).partition(chr(10))[0][:300]}"}
         print(json.dumps(answer), file=answers)
     answers.close()
-    os._exit(0)  # a trainer may still wait in its thread
+    os._exit(0)  # a trainer may still wait in the middle of its run
 
 
 def _answer(job: Any, command: str) -> dict[str, Any]:

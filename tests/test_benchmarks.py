@@ -73,7 +73,7 @@ def test_harness_times_peers_and_survives_those_that_fail(benchmarks, tmp_path, 
     assert result["peers"]["broken"]["error"] == "ValueError: no such thing"
     assert "status 3" in result["peers"]["gone"]["error"]
     machine = {"cpu": "abacus", "cores": 1, "flags": [], "threads": "1", "load_before": 0, "versions": {"torch": "0"}}
-    table = markdown(machine, [result], "command")
+    table = markdown(machine, [result], "command", tmp_path)
     assert "| slower | 0.5 | 0.5-0.5 | 20 | **2.00** (2.00-2.00) |" in table
     assert "| broken | failed: ValueError: no such thing |" in table
     assert "| loss | 1.5 | 1.5 |" in table
