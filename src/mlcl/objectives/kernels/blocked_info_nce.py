@@ -113,27 +113,26 @@ class _LogSumExp(torch.autograd.Function):
         row_weight, column_weight = gradients[0] * (tiles.top - rows).exp(), gradients[1] * (tiles.top - columns).exp()
         row_factor = (gradients[0] * (tiles.shift - rows).exp())[:, None]  # scale_i row_weight_i, with less to overflow
         scaled_queries = tiles.queries.clone().mul_(scale[:, None])
-        d_queries, d_keys = tiles.zeros(*tiles.queries.shape), tiles.zeros(*tiles.candidates.shape)
+        width, size = queries.shape[1], tiles.size
+        d_queries, d_keys = tiles.zeros(size, width), tiles.zeros(len(tiles.candidates), width)
         for tile in tiles.exponentials():
             k = tiles.candidates[tile.columns]
             if ctx.symmetric and not tile.extra:
                 weight = torch.add(row_weight[tile.rows, None], column_weight[tile.columns], out=tile.scratch)
                 tile.values.mul_(weight)
                 gradient = tile.rounded()  # (rows, columns)
-                d_queries[tile.rows] += (gradient @ k) * scale[tile.rows, None]
-                d_keys[tile.columns] += gradient.T @ scaled_queries[tile.rows]
+                d_queries[tile.rows] += (gradient @ k)[:, :width] * scale[tile.rows, None]
+                d_keys[tile.columns] += (gradient.T @ scaled_queries[tile.rows])[:, :width]
             else:
                 gradient = tile.rounded()
-                d_queries[tile.rows] += (gradient @ k) * row_factor[tile.rows]
+                d_queries[tile.rows] += (gradient @ k)[:, :width] * row_factor[tile.rows]
                 if with_negatives or not tile.extra:
-                    d_keys[tile.columns] += gradient.T @ (tiles.queries[tile.rows] * row_factor[tile.rows]).to(
-                        ctx.dtype
-                    )
-        width, size = queries.shape[1], tiles.size
+                    weighted = (tiles.queries[tile.rows] * row_factor[tile.rows]).to(ctx.dtype)
+                    d_keys[tile.columns] += (gradient.T @ weighted)[:, :width]
         return (
-            d_queries[:, :width].to(queries.dtype),
-            d_keys[:size, :width].to(keys.dtype),
-            d_keys[size:, :width].to(negatives.dtype) if with_negatives else None,
+            d_queries.to(queries.dtype),
+            d_keys[:size].to(keys.dtype),
+            d_keys[size:].to(negatives.dtype) if with_negatives else None,
             None, None, None, None, None,
         )  # fmt: skip
 
