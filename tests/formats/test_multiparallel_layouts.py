@@ -28,8 +28,8 @@ def records(name, path, **options):
     [
         ("ntrex", 184, ["en", "de", "zh-Hans", "zh-Hant"]),
         ("pud", 6, ["en", "de", "zh-Hant"]),
-        ("sib200", 6, ["en", "de", "ko"]),
-        ("stsb", 10, ["en", "de", "zh-Hans"]),
+        ("sib200", 60, ["en", "de", "ko"]),
+        ("stsb", 64, ["en", "de", "zh-Hans"]),
         ("tatoeba", 32, None),
     ],
 )

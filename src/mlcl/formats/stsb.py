@@ -73,16 +73,32 @@ def load(path: Path, *, split: str = "dev", languages: Sequence[str] | None = No
     """
     loaded: list[ScoredPairs] = []
     for code, (tag, file) in _files(path, split, languages).items():
-        pairs = ScoredPairs(code, tag, [], [], [])
-        for line, fields in read_csv(file, 3):
-            assert fields is not None  # without a row counter a malformed row raises
-            pairs.first.append(fields[0])
-            pairs.second.append(fields[1])
-            pairs.scores.append(_score(fields[2], file, line))
-        loaded.append(pairs)
-        if len(pairs.scores) != len(loaded[0].scores):
-            raise UserError(f"{len(pairs.scores)} pairs, but {loaded[0].code} has {len(loaded[0].scores)}", path=file)
+        loaded.append(scored_pairs(file, code, tag))
+        if len(loaded[-1].scores) != len(loaded[0].scores):
+            raise UserError(
+                f"{len(loaded[-1].scores)} pairs, but {loaded[0].code} has {len(loaded[0].scores)}", path=file
+            )
     return loaded
+
+
+def scored_pairs(file: Path, code: str, tag: str) -> ScoredPairs:
+    """The scored pairs of one file. Raises as `load`."""
+    pairs = ScoredPairs(code, tag, [], [], [])
+    for line, fields in read_csv(file, 3):
+        assert fields is not None  # without a row counter a malformed row raises
+        pairs.first.append(fields[0])
+        pairs.second.append(fields[1])
+        pairs.scores.append(_score(fields[2], file, line))
+    return pairs
+
+
+def files(path: Path) -> dict[str, dict[str, Path]]:
+    """`{code: {split: file}}` of the languages that are there."""
+    found: dict[str, dict[str, Path]] = {}
+    for split in ("train", "dev", "test"):
+        for code, file in _by_code(existing(Path(path) / "data"), split).items():
+            found.setdefault(code, {})[split] = file
+    return found
 
 
 def _score(text: str, path: Path, line: int) -> float:
@@ -97,7 +113,11 @@ def _score(text: str, path: Path, line: int) -> float:
 
 def _files(path: Path, split: str, languages: Sequence[str] | None) -> dict[str, tuple[str, Path]]:
     folder = existing(Path(path) / "data")
-    name = re.compile(rf"stsb-([A-Za-z-]+)-{re.escape(split)}\.csv(?:\.gz)?")
-    files = {match[1]: file for file in sorted(folder.iterdir()) if (match := name.fullmatch(file.name))}
+    files = _by_code(folder, split)
     tags = {code: canonical(code) for code in files}
     return {code: (tags[code], files[code]) for code in select(tags, languages, folder)}
+
+
+def _by_code(folder: Path, split: str) -> dict[str, Path]:
+    name = re.compile(rf"stsb-([A-Za-z-]+)-{re.escape(split)}\.csv(?:\.gz)?")
+    return {match[1]: file for file in sorted(folder.iterdir()) if (match := name.fullmatch(file.name))}

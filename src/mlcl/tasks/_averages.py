@@ -64,6 +64,8 @@ def _average(members: list[Result], split: str, metric: str, direction: str, nam
         low, high = members[0].low, members[0].high
     else:
         low, high = bootstrap_mean(values)
+    fitted_on = {member.train_language for member in members}
     return Result(
-        members[0].task, split, PREFIX + name, "", direction, metric, float(values.mean()), low, high, len(members)
-    )
+        members[0].task, split, PREFIX + name, "", direction, metric, float(values.mean()), low, high, len(members),
+        train_language=fitted_on.pop() if len(fitted_on) == 1 else None,
+    )  # fmt: skip
