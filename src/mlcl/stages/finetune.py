@@ -1,0 +1,247 @@
+"""Fit an encoder to a labelled task in one language, or several, and test it in all of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich.markup import escape
+
+from mlcl.core.errors import UserError
+from mlcl.core.files import atomic_directory, read_json, refuse_existing, write_json
+from mlcl.core.progress import console, print_table, results, step
+from mlcl.core.settings import read_settings
+from mlcl.finetuning.settings import FEW_SHOT, FitSettings, Tuning, check, head_for
+
+if TYPE_CHECKING:
+    from mlcl.finetuning.data import TaskData
+    from mlcl.reports.finetune_report import Transfer
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of `mlcl finetune`."""
+
+    model: str
+    """Encoder to start from: an MLC, sentence-transformers or Hugging Face folder, or a hub id."""
+    task: str
+    """Labelled task: wikiann, xnli, afrisenti, ..."""
+    data: str
+    """Folder that holds the published data sets."""
+    out: str
+    """Folder to make: model, results.json, runs.json, results.md, report.html."""
+    train_language: list[str] = field(default_factory=lambda: ["en"])
+    """Languages whose labels are fitted on, as tags or the data set's codes; `all` is translate-train."""
+    evaluate: list[str] = field(default_factory=lambda: ["all"])
+    """Languages to test."""
+    evaluate_tasks: list[str] = field(default_factory=list)
+    """Further tasks with the same labels to test, such as uner after wikiann."""
+    dev: Literal["train", "joint"] = "train"
+    """What chooses the checkpoint: the dev sets of the training languages, or those of all tested ones (joint), which
+    is no zero-shot transfer and is called so in the results."""
+    head: str | None = None
+    """sentence, cross-encoder, bi-encoder, cosine or token; the usual one of the task when not given."""
+    tuning: Tuning = field(default_factory=Tuning)
+    """How the encoder is tuned."""
+    training: FitSettings = field(default_factory=FitSettings)
+    """How it is fitted."""
+    shots: int | None = None
+    """Training examples of each label, drawn anew for each seed; all when not given."""
+    max_examples: int | None = None
+    """Most training examples, drawn anew for each seed; all when not given."""
+    label_descriptions: str | None = None
+    """YAML file for zero-shot: label -> a text, or several, in any language; the labels themselves when not given."""
+    seeds: int = 1
+    """Fits, with seeds from `seed` on; the report gives their mean and standard deviation."""
+    seed: int = 0
+    """The first seed."""
+    keep: Literal["first", "all"] = "first"
+    """Whose model is saved: OUT/model of the first seed, or OUT/model-SEED of each."""
+    resume: bool = False
+    """Go on with a run that was stopped; what it has done lies in OUT.unfinished."""
+    overwrite: bool = False
+    """Replace OUT where it exists."""
+
+
+def run(config: Config) -> Path:
+    """Fit and test once per seed, write OUT, and return it.
+
+    Raises:
+        UserError: settings or data that do not fit; before the model is loaded where that can be known.
+    """
+    out, work = Path(config.out), Path(config.out).with_name(Path(config.out).name + ".unfinished")
+    _check(config)
+    _may_write(config, out, work)
+    data = _read(config)
+    descriptions = _descriptions(config)
+
+    from mlcl.stages._finetune_seeds import Seeds
+    from mlcl.training.memory import keep_freed_memory
+
+    keep_freed_memory()
+    work.mkdir(parents=True, exist_ok=True)
+    write_json(work / "settings.json", _comparable(config))
+    about = {"direction": _direction(config), "model": _name(config), "train_language": _train_name(config, data)}
+    if config.dev == "joint":
+        about["split"] = "test (joint dev)"
+    try:
+        seeds = Seeds(config, data, about, descriptions, work)
+        done = [seeds.run(seed) for seed in range(config.seed, config.seed + config.seeds)]
+    except UserError:
+        if not any(work.glob("seed-*/*")):
+            shutil.rmtree(work)  # nothing was done that could be continued
+        raise
+    except KeyboardInterrupt:
+        console.print(f"stopped; what is done lies in {work}: continue with --resume", soft_wrap=True)
+        raise
+    transfer = _transfer(config, data, done, about)
+    for title, header, rows in transfer.tables():
+        print_table(title, header, rows)
+    _finish(config, out, work, transfer)
+    results.print(f"report: {escape(str(out / 'report.html'))}", soft_wrap=True)
+    return out
+
+
+def _check(config: Config) -> None:
+    """Everything that can be wrong with the settings alone."""
+    check(config.tuning, config.training)
+    few = config.tuning.method in FEW_SHOT
+    for name, value in (("seeds", config.seeds), ("shots", config.shots), ("max_examples", config.max_examples)):
+        if value is not None and value < 1:
+            raise UserError(f"{name} is {value}, it must be at least 1")
+    if config.shots is not None and config.max_examples is not None:
+        raise UserError("shots and max_examples exclude each other", remedy="give one of them")
+    if config.label_descriptions is not None and config.tuning.method != "zero-shot":
+        raise UserError("label_descriptions are for --tuning.method zero-shot")
+    if few and config.head not in (None, "sentence"):
+        raise UserError(f"the method {config.tuning.method} makes a sentence head", remedy="leave --head out")
+
+
+def _read(config: Config) -> TaskData:
+    from mlcl.finetuning.data import labelled_task, read_data
+
+    task = labelled_task(config.task)
+    further = [labelled_task(name) for name in config.evaluate_tasks]
+    if config.tuning.method in FEW_SHOT and task.kind != "classification":
+        raise UserError(
+            f"the method {config.tuning.method} is for classification, {task.name} is a {task.kind} task",
+            remedy="use --tuning.method full or frozen",
+        )
+    if config.shots is not None and task.kind not in ("classification", "pair"):
+        raise UserError(f"shots are examples of a label, a {task.kind} task has none", remedy="use --max-examples")
+    head_for(task.kind, config.head)
+    with step(f"reading {escape(task.name)}"):
+        data = read_data(
+            task,
+            Path(config.data),
+            train=[] if config.tuning.method == "zero-shot" else config.train_language,
+            evaluate=config.evaluate,
+            further=further,
+            dev=config.dev,
+        )
+    if config.shots is not None:
+        data.train_for(config.seed, config.shots, None)  # refuses a k that is larger than a class
+    return data
+
+
+def _descriptions(config: Config) -> dict[str, list[str]]:
+    """Label -> its descriptions; empty where the method has no use for them."""
+    if config.tuning.method != "zero-shot":
+        return {}
+    if config.label_descriptions is None:
+        from mlcl.finetuning.data import labelled_task
+
+        return {label: [label] for label in labelled_task(config.task).labels}
+    values, _ = read_settings(config.label_descriptions)
+    return {
+        str(label): [str(text) for text in (texts if isinstance(texts, list) else [texts])]
+        for label, texts in values.items()
+    }
+
+
+def _may_write(config: Config, out: Path, work: Path) -> None:
+    """Refuse, delete or continue what lies in OUT and beside it, as the settings say."""
+    if config.resume:
+        if not (work / "settings.json").is_file():
+            raise UserError("there is no run to resume", path=work, remedy="start it without --resume")
+        before, now = read_json(work / "settings.json"), _comparable(config)
+        different = sorted(key for key in now if before.get(key) != now[key])
+        if different:
+            raise UserError(
+                f"the run was started with another {', '.join(different)}", path=work, remedy="give the same"
+            )
+        return
+    refuse_existing(out, config.overwrite)
+    if work.exists() and not config.overwrite:
+        raise UserError("an unfinished run lies here", path=work, remedy="pass --resume or --overwrite")
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _comparable(config: Config) -> dict[str, Any]:
+    """The settings that must not change when a run is resumed."""
+    values = json.loads(json.dumps(asdict(config)))
+    return {key: value for key, value in values.items() if key not in ("resume", "overwrite", "out", "data", "keep")}
+
+
+def _name(config: Config) -> str:
+    from mlcl.stages._models import named_models
+
+    return named_models([config.model])[0].name
+
+
+def _direction(config: Config) -> str:
+    """How the model was fitted, for the rows of results: `full`, `frozen`, `contrastive, 8 shots`."""
+    method: str = config.tuning.method
+    if config.tuning.freeze_layers:
+        method += f" above layer {config.tuning.freeze_layers}"
+    return method if config.shots is None else f"{method}, {config.shots} shots"
+
+
+def _train_name(config: Config, data: TaskData) -> str | None:
+    if config.train_language == ["all"] and data.train_languages:
+        return "all"
+    return "+".join(dict.fromkeys(language.tag for language in data.train_languages)) or None
+
+
+def _transfer(config: Config, data: TaskData, done: Sequence[dict[str, Any]], about: dict[str, Any]) -> Transfer:
+    """Everything that the report shows, from the seeds."""
+    from mlcl.finetuning.scoring import majority_rows
+    from mlcl.reports.finetune_report import Transfer
+
+    notes = [data.task.cutting] if data.task.cutting else []
+    if config.dev == "joint":
+        notes.append("The checkpoint was chosen on dev sets of all tested languages: this is no zero-shot transfer.")
+    elif data.dev:
+        notes.append(f"The checkpoint was chosen on {', '.join(part.name for part in data.dev)}.")
+    return Transfer(
+        task=data.task.name,
+        metric=data.task.metric,
+        model=about["model"],
+        method=about["direction"],
+        train_language=about["train_language"],
+        trained=[language.tag for language in data.train_languages],
+        rows=[row for one in done for row in one["rows"]],
+        floor=[{**asdict(row), **about, "direction": row.direction} for row in majority_rows(data)],
+        runs=[one["run"] for one in done],
+        notes=notes,
+        settings=_comparable(config),
+    )
+
+
+def _finish(config: Config, out: Path, work: Path, transfer: Transfer) -> None:
+    """Write OUT whole, then take the unfinished run away."""
+    from mlcl.reports.finetune_report import html_page, markdown
+
+    with atomic_directory(out, overwrite=config.overwrite or config.resume) as partial:
+        for folder in sorted(work.glob("seed-*/model")):
+            seed = folder.parent.name.removeprefix("seed-")
+            shutil.copytree(folder, partial / ("model" if config.keep == "first" else f"model-{seed}"))
+        write_json(partial / "results.json", [*transfer.rows, *transfer.floor])
+        write_json(partial / "runs.json", transfer.runs)
+        (partial / "results.md").write_text(markdown(transfer), encoding="utf-8")
+        (partial / "report.html").write_text(html_page(transfer), encoding="utf-8")
+    shutil.rmtree(work)

@@ -1,0 +1,192 @@
+"""`mlcl finetune`: from a folder of data to model, tables and report; interrupted runs; every mistake one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+import labelled
+from mlcl.cli import main
+from mlcl.finetuning import data
+from mlcl.finetuning.prediction import Predictor
+
+
+@pytest.fixture(autouse=True)
+def tasks(monkeypatch):
+    """Made-up tasks beside the real ones."""
+    known = {kind: labelled.task(kind, f"made_up_{kind}") for kind in labelled.MAKERS}
+    real = data.labelled_task
+    monkeypatch.setattr(
+        "mlcl.finetuning.data.labelled_task",
+        lambda name: known[name.removeprefix("made_up_")] if name.startswith("made_up_") else real(name),
+    )
+    return known
+
+
+@pytest.fixture
+def words(tiny_model, tmp_path):
+    def words(task="made_up_tagging", *more):
+        return [
+            "finetune", "--model", str(tiny_model), "--task", task, "--data", str(tmp_path), "--out",
+            str(tmp_path / "out"), "--training.epochs", "3", "--training.batch-size", "8",
+            "--training.learning-rate", "2e-3", "--training.head-learning-rate", "1e-2", *more,
+        ]  # fmt: skip
+
+    return words
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_train_in_one_language_test_in_all(words, tmp_path, capsys, tiny_model):
+    assert main(words("made_up_tagging", "--seeds", "2", "--keep", "all")) == 0
+    out = tmp_path / "out"
+    assert sorted(path.name for path in out.iterdir()) == [
+        "model-0", "model-1", "report.html", "results.json", "results.md", "runs.json",
+    ]  # fmt: skip
+    assert not (tmp_path / "out.unfinished").exists()
+    rows = read(out / "results.json")
+    assert list(rows[0]) == [
+        "task", "split", "language", "code", "direction", "metric", "value", "low", "high", "n", "model", "seed",
+        "train_language",
+    ]  # fmt: skip
+    fitted = [row for row in rows if row["direction"] == "full"]
+    assert {row["seed"] for row in fitted} == {0, 1}
+    assert {row["train_language"] for row in fitted} == {"en"}
+    by_language = {row["language"]: row["value"] for row in fitted if row["metric"] == "span_f1" and row["seed"] == 0}
+    assert by_language["en"] > 20, "the floor is 0"
+    gap = [row["value"] for row in fitted if row["metric"] == "transfer_gap_span_f1" and row["seed"] == 0][0]
+    assert gap == pytest.approx(by_language["en"] - by_language["de"])
+    assert by_language["avg:transfer"] == by_language["de"]
+    floor = [row for row in rows if row["direction"] == "floor"]
+    assert {(row["metric"], row["value"], row["seed"]) for row in floor} == {("majority_span_f1", 0.0, None)}
+    runs = read(out / "runs.json")
+    assert [run["seed"] for run in runs] == [0, 1]
+    assert all(run["updates"] == 18 and run["peak_memory_bytes"] > 0 for run in runs)
+    text = (out / "results.md").read_text(encoding="utf-8")
+    assert "| eng | English (trained) | 24 |" in text
+    assert "±" in text
+    assert "cut by hand" in text
+    assert "chosen on made_up_tagging eng dev" in text
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/svg+xml") == 1
+    assert "German" in page
+    predictor = Predictor.from_pretrained(out / "model-1")
+    assert len(predictor.predict([["the", "page"]])[0]) == 2
+    printed = capsys.readouterr()
+    assert printed.out.strip().endswith(str(out))
+    assert "dev " in printed.err
+    # A folder that was fitted is an encoder to start from
+    again = words("made_up_classification", "--overwrite")
+    again[again.index(str(tiny_model))] = str(out / "model-1")
+    again[again.index(str(out))] = str(tmp_path / "second")
+    assert main(again) == 0
+    assert read(tmp_path / "second" / "model" / "mlcl.json")["labels"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("task", "flags", "direction", "train_language"),
+    [
+        ("classification", ["--tuning.method", "frozen"], "frozen", "en"),
+        ("classification", ["--tuning.method", "prototypes", "--shots", "4"], "prototypes, 4 shots", "en"),
+        ("classification", ["--tuning.method", "zero-shot"], "zero-shot", None),
+        ("classification", ["--train-language", "all", "--dev", "joint"], "full", "all"),
+        ("pair", ["--head", "bi-encoder", "--shots", "5", "--train-language", "en,de"], "full, 5 shots", "en+de"),
+        ("regression", ["--tuning.freeze-layers", "1", "--max-examples", "20"], "full above layer 1", "en"),
+    ],
+)
+def test_ways_of_fitting(words, tmp_path, task, flags, direction, train_language):
+    assert main(words(f"made_up_{task}", *flags)) == 0
+    rows = [row for row in read(tmp_path / "out" / "results.json") if row["direction"] != "floor"]
+    assert {row["direction"] for row in rows} == {direction}
+    assert {row["train_language"] for row in rows} == {train_language}
+    assert {row["split"] for row in rows} == {"test (joint dev)" if "joint" in flags else "test"}
+    assert {row["code"] for row in rows} >= {"eng", "deu"}
+    if "joint" in flags:
+        assert "no zero-shot transfer" in (tmp_path / "out" / "results.md").read_text(encoding="utf-8")
+
+
+def test_label_descriptions_come_from_a_file(words, tmp_path, capsys):
+    file = tmp_path / "labels.yaml"
+    file.write_text("a: [the page was deleted, die seite]\nb: your password\n", encoding="utf-8")
+    flags = ["--tuning.method", "zero-shot", "--label-descriptions", str(file)]
+    assert main(words("made_up_classification", *flags)) == 0
+    file.write_text("a: the page\n", encoding="utf-8")
+    capsys.readouterr()
+    assert main(words("made_up_classification", *flags, "--overwrite")) == 2
+    assert "b not described" in capsys.readouterr().err
+
+
+def test_a_run_that_is_stopped_goes_on(words, tmp_path, capsys, monkeypatch):
+    steady = words("made_up_tagging", "--seeds", "2")
+    assert main(steady) == 0
+    expected = read(tmp_path / "out" / "results.json")
+    model = (tmp_path / "out" / "model" / "model.safetensors").read_bytes()
+    shutil.rmtree(tmp_path / "out")
+
+    from mlcl.finetuning.fit import Dev
+
+    calls, score = [], Dev.__call__
+
+    def interrupted(self, model):
+        calls.append(1)
+        if len(calls) == 5:  # in the second epoch of the second seed
+            raise KeyboardInterrupt
+        return score(self, model)
+
+    monkeypatch.setattr(Dev, "__call__", interrupted)
+    capsys.readouterr()
+    assert main(steady) == 130
+    error = capsys.readouterr().err
+    assert "continue with --resume" in error
+    assert not (tmp_path / "out").exists()
+    assert main(steady) == 2
+    assert "an unfinished run lies here" in capsys.readouterr().err
+    assert main([*steady, "--resume", "--training.epochs", "4"]) == 2
+    assert "started with another training" in capsys.readouterr().err
+    calls.clear()
+    assert main([*steady, "--resume"]) == 0
+    assert len(calls) == 2, "the first seed and the first epoch of the second are done"
+    assert read(tmp_path / "out" / "results.json") == expected
+    assert (tmp_path / "out" / "model" / "model.safetensors").read_bytes() == model
+    assert not (tmp_path / "out.unfinished").exists()
+
+
+@pytest.mark.parametrize(
+    ("task", "flags", "message"),
+    [
+        ("made_up_tagging", ["--head", "cosine"], "cosine head does not fit a tagging task"),
+        ("made_up_tagging", ["--tuning.method", "prototypes"], "is for classification"),
+        ("made_up_tagging", ["--shots", "4"], "shots are examples of a label"),
+        ("made_up_classification", ["--shots", "40"], "shots is 40, but the training set has"),
+        ("made_up_classification", ["--shots", "4", "--max-examples", "9"], "exclude each other"),
+        ("made_up_classification", ["--train-language", "sw"], "sw"),
+        ("made_up_classification", ["--evaluate", "en,nope"], "nope"),
+        ("made_up_classification", ["--tuning.layer-decay", "2"], "tuning.layer_decay is 2"),
+        ("made_up_classification", ["--training.epochs", "0"], "training.epochs is 0"),
+        ("made_up_classification", ["--seeds", "0"], "seeds is 0"),
+        ("made_up_classification", ["--label-descriptions", "x.yaml"], "for --tuning.method zero-shot"),
+        ("made_up_classification", ["--tuning.method", "prototypes", "--head", "token"], "makes a sentence head"),
+        ("made_up_classification", ["--resume"], "no run to resume"),
+        ("tatoeba", [], "'tatoeba' has no labels to learn"),
+        ("made_up_regression", ["--tuning.method", "frozen"], "leaves nothing to train"),
+        ("made_up_classification", ["--model", "nowhere/at/all"], "no such model folder"),
+    ],
+)
+def test_mistakes_are_one_clear_line(words, tmp_path, capsys, task, flags, message):
+    assert main(words(task, *flags)) == 2
+    lines = capsys.readouterr().err.strip().split("\n")
+    assert message in lines[-1]
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out.unfinished").exists()
+
+
+def test_an_output_that_exists_is_kept(words, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").touch()
+    assert main(words("made_up_classification")) == 2
+    assert "already exists" in capsys.readouterr().err
+    assert (tmp_path / "out" / "mine").exists()
