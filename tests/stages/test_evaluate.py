@@ -11,7 +11,7 @@ import pytest
 
 import layouts
 from mlcl.core.errors import UserError
-from mlcl.stages.evaluate import Config, _names, run
+from mlcl.stages.evaluate import Config, run
 
 TABLE = np.random.default_rng(0).normal(size=(400, 32)).astype(np.float32)
 
@@ -120,9 +120,3 @@ def test_a_model_that_cannot_be_loaded(root):
     with pytest.raises(UserError, match="no such file or folder"):
         run(config(root, model=[str(root.parent / "absent")]))
     assert not (root.parent / "out").exists()
-
-
-def test_models_get_short_distinct_names():
-    places = ["runs/a/model", "runs/b/model", "/x/a", "org/name", "tfidf", "tfidf"]
-    assert list(_names(places)) == ["a", "b", "x/a", "name", "tfidf"]
-    assert list(_names(["one/m", "two/m"])) == ["m", "two/m"]

@@ -6,13 +6,15 @@ Progress goes to standard error, results to standard output, so that a pipe carr
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as _Remaining
+from rich.table import Table
 
 T = TypeVar("T")
 
@@ -53,3 +55,13 @@ def step(title: str) -> Iterator[None]:
 def warn(message: str) -> None:
     """One warning line."""
     console.print(f"[yellow]warning:[/yellow] {message}", soft_wrap=True)
+
+
+def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table of plain values on standard output; long cells are folded."""
+    table = Table(title=escape(title), title_justify="left")
+    for label in header:
+        table.add_column(escape(label), overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(str(cell)) for cell in row))
+    results.print(table)

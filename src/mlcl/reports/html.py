@@ -15,34 +15,42 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CSS = """
-:root { color-scheme: light; --ink: #1d2330; --soft: #5d6678; --line: #e3e7ee; --paper: #fff; --accent: #2f5fd0 }
+:root { color-scheme: light dark; --ink: #1d2330; --soft: #5d6678; --line: #e3e7ee; --paper: #fff; --accent: #2f5fd0;
+  --back: #f4f6f9; --head: #eef2f7; --hover: #f7f9fc }
+@media (prefers-color-scheme: dark) { :root { --ink: #e4e8f0; --soft: #98a2b5; --line: #2b3342; --paper: #171c26;
+  --accent: #8db0ff; --back: #0f131a; --head: #202735; --hover: #1c2330 } }
 * { box-sizing: border-box }
-body { margin: 0; background: #f5f7fa; color: var(--ink); font: 15px/1.55 system-ui, "Segoe UI", Roboto, sans-serif }
+body { margin: 0; background: var(--back); color: var(--ink);
+  font: 15px/1.55 system-ui, "Segoe UI", Roboto, sans-serif }
 header { background: var(--paper); border-bottom: 1px solid var(--line); padding: 28px 0 18px }
-header > *, main { max-width: 1160px; margin: 0 auto; padding: 0 24px }
+header > :is(h1, p, nav), main { max-width: 1160px; margin: 0 auto; padding: 0 24px }
 h1 { font-size: 26px; letter-spacing: -.01em } h2 { font-size: 18px; margin: 0 0 12px }
-nav { margin-top: 10px; font-size: 14px } nav a { color: var(--accent); text-decoration: none; margin-right: 16px }
+header > nav { display: flex; flex-wrap: wrap; line-height: 1.9; margin-top: 10px; font-size: 14px }
+nav a { color: var(--accent); text-decoration: none; margin-right: 16px }
 section { background: var(--paper); border: 1px solid var(--line); border-radius: 10px; padding: 20px 24px;
   margin: 20px 0 }
 p { margin: 0 0 12px; max-width: 80ch } .note { color: var(--soft); font-size: 13.5px }
 .scroll { overflow: auto; max-height: 34em; border: 1px solid var(--line); border-radius: 8px; margin: 0 0 12px }
 table { border-collapse: collapse; width: 100%; font-size: 14px }
-th { position: sticky; top: 0; background: #f0f3f8; text-align: left; font-weight: 600; white-space: nowrap }
+th { position: sticky; top: 0; background: var(--head); text-align: left; font-weight: 600; white-space: nowrap }
 th, td { padding: 6px 12px; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere }
-tr:last-child td { border-bottom: 0 } tbody tr:hover { background: #f8fafd }
+tr:last-child td { border-bottom: 0 } tbody tr:hover { background: var(--hover) }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
-figure { margin: 0 0 12px; text-align: center } figure img { max-width: 100%; height: auto }
+figure { margin: 0 0 12px; text-align: center } figure img { max-width: 100%; height: auto; border-radius: 6px }
 figcaption { color: var(--soft); font-size: 13.5px }
+@media (max-width: 640px) { header > :is(h1, p, nav), main { padding-left: 12px; padding-right: 12px }
+  section { padding: 16px 14px } th, td { padding: 5px 8px } }
 """
 
 
-def page(title: str, sections: Iterable[tuple[str, str]], subtitle: str = "") -> str:
+def page(title: str, sections: Iterable[tuple[str, str]], subtitle: str = "", style: str = "") -> str:
     """A whole HTML document.
 
     Args:
         title: Heading of the page (plain text).
         sections: `(heading, body)`; the heading is plain text, the body is HTML made by the functions below.
         subtitle: A line under the title (plain text).
+        style: Further rules of style (CSS).
     """
     sections = list(sections)
     links = "".join(f'<a href="#s{n}">{escape(heading)}</a>' for n, (heading, _) in enumerate(sections))
@@ -53,7 +61,8 @@ def page(title: str, sections: Iterable[tuple[str, str]], subtitle: str = "") ->
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_CSS}</style>\n</head>\n<body>\n<header><h1>{escape(title)}</h1>"
+        f"<title>{escape(title)}</title>\n<style>{_CSS}{style}</style>\n</head>\n<body>\n"
+        f"<header><h1>{escape(title)}</h1>"
         f"{f'<p class=note>{escape(subtitle)}</p>' if subtitle else ''}<nav>{links}</nav></header>\n"
         f"<main>\n{bodies}\n</main>\n</body>\n</html>\n"
     )

@@ -127,17 +127,24 @@ class Evaluation:
 
 def markdown(evaluation: Evaluation) -> str:
     """The results as Markdown tables."""
-    parts = ["# Results", "", _NOTE, "", *_md_table(["model", "from"], [[*pair] for pair in evaluation.models.items()])]
+    parts = [
+        "# Results",
+        "",
+        _NOTE,
+        "",
+        *markdown_table(["model", "from"], [[*pair] for pair in evaluation.models.items()]),
+    ]
     for task, split in evaluation.splits():
-        parts += ["", f"## {task} ({split})", "", *_md_table(*evaluation.averages(task, split))]
+        parts += ["", f"## {task} ({split})", "", *markdown_table(*evaluation.averages(task, split))]
         header, rows = evaluation.languages(task, split)
-        parts += ["", f"By language: {evaluation.headline(task)}.", "", *_md_table(header, rows)]
+        parts += ["", f"By language: {evaluation.headline(task)}.", "", *markdown_table(header, rows)]
         if any(str(cell).endswith("*") for row in rows for cell in row):
             parts += ["", "\\" + _STAR]
     return "\n".join(parts) + "\n"
 
 
-def _md_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Lines of a Markdown table."""
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     for row in rows:
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|").replace("*", "\\*") for cell in row) + " |")

@@ -1,0 +1,111 @@
+"""Fine-tuning inside a benchmark: checked first, run once, its rows beside those of the probes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import layouts
+from mlcl.core.errors import UserError
+from mlcl.core.files import write_json
+from mlcl.stages import _tuned, benchmark
+from mlcl.stages._tuned import fits
+from mlcl.tasks import Result
+
+LABELS = ("positive", "neutral", "negative")
+
+
+class FakeEncoder:
+    """Stands for `mlcl.Encoder`."""
+
+    @classmethod
+    def from_pretrained(cls, path):
+        return cls()
+
+    def encode(self, texts, batch_size=None, normalize=True, show_progress=False):
+        return np.array([[len(text), 1 + sum(map(ord, text)) % 97, 1] for text in texts], dtype=np.float32)
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlcl.model.encoder", SimpleNamespace(Encoder=FakeEncoder))
+    data = tmp_path / "data"
+    layouts.tatoeba(data)
+    for code, rows in (("hau", 12), ("yor", 9)):
+        for part in ("train", "dev", "test"):
+            lines = [f"{layouts.sentence(code + part, i)}\t{LABELS[i % 3]}" for i in range(rows)]
+            layouts.write(data / "afrisenti" / "data" / code / f"{part}.tsv.gz", ["tweet\tlabel", *lines])
+    (tmp_path / "model").mkdir()
+    return data
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """What `mlcl finetune` was asked for; it writes rows as the real one does."""
+    asked = []
+
+    def run(config):
+        asked.append(config)
+        made = []
+        for code in ("hau", "yor"):
+            for metric, direction, value in (("macro_f1", "full", 60.0), ("majority_macro_f1", "floor", 20.0)):
+                row = Result("afrisenti", "test", code[:2], code, direction, metric, value, value - 5, value + 5, 9)
+                made.append({**asdict(row), "model": "m", "seed": 3, "train_language": "ha"})
+        average = {**made[0], "language": "avg:all", "code": "", "n": 2}
+        write_json(Path(config.out) / "results.json", [*made, average])
+
+    monkeypatch.setattr(_tuned.finetune, "run", run)
+    return asked
+
+
+def config(root, **changes):
+    values = {"model": [str(root.parent / "model"), "tfidf"], "data": str(root), "out": str(root.parent / "out")}
+    return benchmark.Config(**{**values, "tasks": ["tatoeba"], "finetune": ["afrisenti"], **changes})
+
+
+def test_every_model_is_tuned_once_and_its_rows_are_kept(root, runs):
+    out = benchmark.run(config(root))
+    assert [run.model for run in runs] == [str(root.parent / "model")]  # not the baseline
+    assert runs[0].train_language == ["hau"]  # no English here, and Hausa has most
+    rows = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    tuned = [row for row in rows if row["task"] == "afrisenti"]
+    assert {(row["model"], row["seed"], row["train_language"]) for row in tuned} == {(root.parent.name, 3, "ha")}
+    beside = json.loads((out / "benchmark.json").read_text(encoding="utf-8"))
+    assert beside["headlines"]["afrisenti"] == [["macro_f1", "full"]]
+    assert "afrisenti (fine-tuned)" in {time["task"] for time in beside["times"]}
+    assert "| afrisenti (from ha) | macro f1, full | 2 | 9 | 20.0 | 60.0 [55.0, 65.0] |" in (
+        out / "results.md"
+    ).read_text(encoding="utf-8")
+    benchmark.run(config(root))
+    assert len(runs) == 1
+    benchmark.run(config(root, finetune_options={"afrisenti": {"training": {"epochs": 2}}}))
+    assert len(runs) == 2
+    assert runs[1].training.epochs == 2
+    assert not list((out / "work" / "finetune").iterdir()), "models are not kept"
+
+
+def test_probe_and_tuning_stand_side_by_side(root, runs):
+    out = benchmark.run(config(root, tasks=["afrisenti"], model=[str(root.parent / "model")]))
+    text = (out / "results.md").read_text(encoding="utf-8")
+    assert "| afrisenti (linear, from ha) |" in text
+    assert "| afrisenti (full, from ha) |" in text
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "message"),
+    [
+        (["tatoeba"], {}, "no labels to fine-tune on"),
+        (["afrisenti"], {"xnli": {}}, "finetune_options of xnli"),
+        (["afrisenti"], {"afrisenti": {"trainin": {}}}, "trainin"),
+        (["afrisenti"], {"afrisenti": {"train_language": ["sw"]}}, "sw"),
+    ],
+)
+def test_mistakes(root, names, options, message):
+    with pytest.raises(UserError, match=message):
+        fits(names, options, root)
