@@ -28,7 +28,10 @@ MAY_IMPORT = {
     "model": GROUND | {"corpus"},
     "training": GROUND | {"corpus", "model"},
     "tasks": {"core", "formats", "retrieval"},
-    "stages": GROUND | {"corpus", "model", "training", "tasks"},
+    "finetuning": GROUND | {"model", "training", "tasks"},
+    "topics": {"core", "retrieval", "text"},
+    "interop": {"core", "model"},
+    "stages": GROUND | {"corpus", "model", "training", "tasks", "finetuning", "topics"},
     "cli": {"core", "stages"},
 }
 

@@ -14,7 +14,8 @@ from mlcl.core.flags import parse
 from mlcl.core.settings import read_settings
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = sorted([*(ROOT / "configs").rglob("*.yaml"), *(ROOT / "src").rglob("*.yaml")])
+STAGES = ROOT / "src" / "mlcl" / "stages"
+FILES = sorted([*(ROOT / "configs").rglob("*.yaml"), *STAGES.rglob("*.yaml")])
 
 
 @pytest.mark.parametrize("path", FILES, ids=[path.name for path in FILES])
