@@ -40,22 +40,31 @@ def data_root() -> Path:
     return root
 
 
+def _pieces() -> list[tuple[str, float]]:
+    """Letters, their pairs and words of four sentences, with a log probability each; the longer the likelier."""
+    sentences = ["The page was deleted.", "Die Seite wurde gelöscht.", "ページを削除しました。", "Enter your password"]
+    words = ["\u2581" + word for sentence in sentences for word in sentence.split(" ")]
+    letters = sorted({letter for word in words for letter in word})
+    pairs = sorted({word[start : start + 2] for word in words for start in range(0, len(word) - 1, 2)})
+    whole = sorted({word for word in words if len(word) > 2})
+    return [*((piece, -8.0) for piece in letters), *((piece, -9.0) for piece in pairs), *((w, -10.0) for w in whole)]
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of an untrained `MLCModel` (2 layers of 32) with a tokenizer made from a few sentences."""
+    """Folder of an untrained `MLCModel` (2 layers of 32) with a tokenizer for a few sentences."""
     import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     from mlcl.model.config import MLCConfig
     from mlcl.model.model import MLCModel
 
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    unigram = Tokenizer(models.Unigram())
+    # A vocabulary written down, not trained: the trainer's differs from run to run, and with it what a test's training
+    # arrives at.
+    unigram = Tokenizer(models.Unigram([*((token, 0.0) for token in special), *_pieces()], unk_id=3))
     unigram.pre_tokenizer = pre_tokenizers.Metaspace()
-    sentences = ["The page was deleted.", "Die Seite wurde gelöscht.", "ページを削除しました。", "Enter your password"]
-    trainer = trainers.UnigramTrainer(vocab_size=120, special_tokens=special, unk_token="<unk>", show_progress=False)
-    unigram.train_from_iterator(sentences * 20, trainer)
     unigram.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )

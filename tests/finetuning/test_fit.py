@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import labelled
-from mlcl.finetuning.encoding import collate
+from mlcl.finetuning.encoding import Encoded, collate
 from mlcl.finetuning.fit import Dev, fit
 from mlcl.finetuning.prediction import predict, predict_logits, with_features
 from mlcl.finetuning.settings import FitSettings, Tuning
-from mlcl.finetuning.trainer import TaskTrainer
+from mlcl.finetuning.trainer import TaskTrainer, training_arguments
 from mlcl.tasks._metrics import accuracy, span_f1
 
 QUICK = FitSettings(epochs=6, batch_size=8, learning_rate=2e-3, head_learning_rate=1e-2, patience=0)
@@ -223,3 +223,15 @@ def test_sentences_without_a_word_are_left_out_and_rows_are_sparse(make, tmp_pat
     assert sparse
     assert all(sparse)
     assert not model.get_input_embeddings().sparse
+
+
+def test_batches_hold_sentences_of_similar_length_and_all_of_them(make, tmp_path):
+    model, encoder, _ = make("classification")
+    lengths = [1 + number % 40 for number in range(320)]
+    train = [Encoded((np.zeros(length, dtype=np.int32),), np.array([0])) for length in lengths]
+    args = training_arguments(QUICK, tmp_path, len(train), 0, has_dev=False)
+    order = list(TaskTrainer(model, args, train, QUICK, Tuning())._get_train_sampler())
+    assert sorted(order) == list(range(320))
+    batches = [[lengths[row] for row in order[start : start + 8]] for start in range(0, 320, 8)]
+    assert np.mean([max(batch) - min(batch) for batch in batches]) < 5
+    assert [max(batch) for batch in batches] != sorted((max(batch) for batch in batches), reverse=True)

@@ -35,7 +35,7 @@ def test_evaluators_give_the_folder_and_our_encoder_the_same_scores(tiny_model, 
     ours = EVALUATORS[name]()(EvaluatorModel(Encoder.from_pretrained(tiny_model, "cpu")))
     assert ours == pytest.approx(theirs, abs=1e-4)
     assert all(np.isfinite(value) for value in theirs.values())
-    assert len(set(theirs.values())) > 1
+    assert any(value > 0 for value in theirs.values())
 
 
 def test_the_translation_evaluator_counts_what_our_encoder_finds(tiny_model):

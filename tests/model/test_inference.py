@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from mlcl.core.hardware import cpu_has_bf16_products
 from mlcl.model import inference
 from mlcl.model.config import MLCConfig
 from mlcl.model.inference import InferenceEncoder, agreement, attend, plan_spans, supported
@@ -16,7 +17,7 @@ from mlcl.model.model import MLCModel
 from mlcl.model.packing import pack
 
 pytestmark = pytest.mark.skipif(
-    not (torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()),
+    not cpu_has_bf16_products(),
     reason="this CPU has no bfloat16 products",
 )
 SIZES = {

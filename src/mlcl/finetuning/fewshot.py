@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from mlcl.core.errors import UserError, require
+from mlcl.core.hardware import bf16_pays
 from mlcl.core.progress import track
 from mlcl.finetuning.encoding import Encoded, ExampleEncoder
 from mlcl.finetuning.model import MLCTaskModel
@@ -24,7 +25,6 @@ from mlcl.finetuning.prediction import with_features
 from mlcl.model.packing import pack
 from mlcl.objectives import info_nce
 from mlcl.tasks._labelled import Example
-from mlcl.training.arguments import bf16_pays
 from mlcl.training.optimizer import RowAdamW, clip_gradients, row_sparse
 
 _SHARPNESS = 20.0  # logits are this times the cosine, so that probabilities are no hair's breadth apart
@@ -82,7 +82,7 @@ def contrastive(model: MLCTaskModel, examples: list[Encoded], *, learning_rate: 
     updates = int(np.clip(_PAIRS_PER_EXAMPLE * len(examples) // batch, _FEWEST_UPDATES, _MOST_UPDATES))
     chance = np.random.default_rng(seed)
     weights = [parameter for parameter in model.mlc.parameters() if parameter.requires_grad]
-    optimizer = RowAdamW(weights, lr=learning_rate, weight_decay=0.01)
+    optimizer = RowAdamW(weights, lr=learning_rate, weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min(1.0, 10 * (step + 1) / updates) * (1 - step / updates)
     )

@@ -19,7 +19,7 @@ from mlcl.finetuning.trainer import TaskTrainer, training_arguments
 from mlcl.finetuning.tuning import class_weights, merge_lora, prepare
 from mlcl.model.model import MLCModel
 from mlcl.tasks._labelled import Example, Examples, LabelledTask
-from mlcl.training.trainer import _peak_memory
+from mlcl.training.trainer import peak_memory
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def fit(
         trained=trained,
         minutes=trainer.stopwatch.elapsed / 60,
         cpu_minutes=trainer.stopwatch.cpu_elapsed / 60,
-        peak_memory_bytes=_peak_memory(),
+        peak_memory_bytes=peak_memory(),
     )
 
 
@@ -170,7 +170,7 @@ def fit_few_shot(
         trained=trained,
         minutes=(time.monotonic() - started) / 60,
         cpu_minutes=(time.process_time() - cpu_started) / 60,
-        peak_memory_bytes=_peak_memory(),
+        peak_memory_bytes=peak_memory(),
     )
 
 

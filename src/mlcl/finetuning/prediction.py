@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from mlcl.core.errors import UserError
+from mlcl.core.hardware import bf16_pays
 from mlcl.core.progress import track
 from mlcl.finetuning.encoding import Encoded, ExampleEncoder, collate
 from mlcl.finetuning.loading import load_tokenizer, local_name, longest_input
 from mlcl.finetuning.model import MLCTaskConfig, MLCTaskModel
 from mlcl.formats._iob2 import repair
 from mlcl.tasks._labelled import Example, TaggedSentence
-from mlcl.training.arguments import bf16_pays
 
 _TOKENS = 8_192  # real tokens in one batch
 _FEATURE_ROWS = 4_096  # examples in one batch where only the head is computed

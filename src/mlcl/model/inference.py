@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mlcl.core.hardware import cpu_has_bf16_products
 from mlcl.core.shapes import round_up
 from mlcl.model.model import MLCModel
 from mlcl.model.packing import equal_runs, positions
@@ -53,8 +54,7 @@ def supported(model: MLCModel) -> bool:
     return (
         config.model_type in _FAMILIES
         and model.supports_packing
-        and torch.backends.mkldnn.is_available()
-        and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        and cpu_has_bf16_products()
         and getattr(config, "hidden_act", None) in _ACTIVATIONS
         and getattr(config, "position_embedding_type", "absolute") in (None, "absolute")
         and not getattr(config, "is_decoder", False)

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.activations import GELUActivation
 
+from mlcl.core.hardware import cpu_has_bf16_products
 from mlcl.model.blocks import Blocks, attend, attend_backward
 
 
@@ -126,7 +127,7 @@ def _linear(
     values: Tensor, weight: Tensor, bias: Tensor, *, plus: Tensor | None = None, activated: bool = False
 ) -> Tensor:
     """Linear layer (T, O), `plus` a residual or with a GELU; in bfloat16 oneDNN does both before it rounds."""
-    if values.dtype == torch.bfloat16 and torch.backends.mkldnn.is_available():
+    if values.dtype == torch.bfloat16 and cpu_has_bf16_products():
         operation = torch.ops.mkldnn._linear_pointwise
         if plus is not None:
             return operation.binary(values, plus, weight, bias, "add")

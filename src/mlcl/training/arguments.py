@@ -9,6 +9,7 @@ import torch
 from transformers import TrainingArguments
 
 from mlcl.core.errors import UserError
+from mlcl.core.hardware import bf16_pays
 from mlcl.training.temperature import RANGE
 
 _HELP = "help"
@@ -102,10 +103,3 @@ class MLCTrainingArguments(TrainingArguments):
     def uses_queue(self) -> bool:
         """Whether there are a queue and a momentum encoder."""
         return self.queue_size > 0 and self.info_nce_weight > 0
-
-
-def bf16_pays() -> bool:
-    """Whether this machine computes bf16 in hardware: a GPU that does, or a CPU with AMX or AVX-512 BF16."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -68,6 +68,10 @@ class CheckpointedTrainer(Trainer):
                 return None
         return super().train(*args, **kwargs)
 
+    def restore_own_state(self, checkpoint: Path) -> None:
+        """Take back what `own_state` wrote into this checkpoint; `UserError` if there is none."""
+        self.load_own_state(_read_own_state(checkpoint), checkpoint / _STATE_FILE)
+
     @property
     def _out(self) -> Path:
         return Path(self.args.output_dir or ".")
@@ -106,7 +110,7 @@ class CheckpointedTrainer(Trainer):
         checkpoint = Path(resume_from_checkpoint)
         _check_architecture(self.mlc, checkpoint)
         super()._load_from_checkpoint(resume_from_checkpoint, model)
-        self.load_own_state(_read_own_state(checkpoint), checkpoint / _STATE_FILE)
+        self.restore_own_state(checkpoint)
 
 
 def _read_own_state(checkpoint: Path) -> dict[str, Any]:

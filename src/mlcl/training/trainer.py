@@ -7,6 +7,7 @@ In: an `MLCModel`, arguments, and a corpus source or a data set with anchor and 
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -181,7 +182,7 @@ class MLCTrainer(CheckpointedTrainer):
             logs["pairs_per_second"] = totals["pairs"] * world_size() / seconds
             logs["tokens_per_second"] = totals["tokens"] * world_size() / seconds
             logs["padding_fraction"] = totals["padding"] / batches
-            logs["peak_memory_bytes"] = _peak_memory()
+            logs["peak_memory_bytes"] = peak_memory()
             if self.queue is not None:
                 logs["queue_filled"] = len(self.queue)
             if self.args.learnable_temperature:
@@ -309,9 +310,10 @@ def _as_dev(data: Any, args: MLCTrainingArguments, tokenizer: Any) -> DevPairs |
     return data if data is None or isinstance(data, DevPairs) else DevPairs.from_rows(data, tokenizer, args.max_length)
 
 
-def _peak_memory() -> int:
+def peak_memory() -> int:
+    """The most memory that this process has held, in bytes: of the GPU where there is one, else of the machine."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
