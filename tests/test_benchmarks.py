@@ -175,3 +175,42 @@ def test_gpu_command_needs_no_training_code(benchmarks, tmp_path):
     for peers in by_title.values():
         losses = [peer["check"]["loss"] for peer in peers.values() if "loss" in peer["check"]]
         assert not losses or max(losses) - min(losses) < 0.05  # bf16 against fp32
+
+
+def test_transfer_fills_a_table_once(repo_root, benchmarks, tiny_model, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "data" / "sib200" / "data" / "annotated"
+    texts = {"health": "The page was deleted", "sports": "Enter your password", "travel": "Die Seite wurde"}
+    for code in ("eng_Latn", "deu_Latn"):
+        for split in ("train", "dev", "test"):
+            (folder / code).mkdir(parents=True, exist_ok=True)
+            lines = [f"{n}\t{topic}\t{texts[topic]} {split} {n}" for n, topic in enumerate([*texts] * 3)]
+            (folder / code / f"{split}.tsv").write_text("index_id\tcategory\ttext\n" + "\n".join(lines) + "\n")
+    monkeypatch.setenv("PYTHONPATH", str(repo_root / "src"))
+    import transfer
+
+    line = ["transfer.py", "--model", f"tiny={tiny_model}", "--data", str(tmp_path / "data"), "--out"]
+    line += [str(tmp_path / "out"), "--tasks", "sib200", "--methods", "frozen", "--", "--training.epochs", "1"]
+    for _ in range(2):
+        monkeypatch.setattr("sys.argv", line)
+        assert transfer.main() == 0
+    out = capsys.readouterr().out
+    assert out.count("== sib200-tiny-frozen") == 1
+    head, rule, row = (tmp_path / "out" / "transfer.md").read_text().split("\n")[2:5]
+    assert head.count("|") == rule.count("|") == row.count("|")
+    assert row.startswith("| tiny | frozen | ")
+    assert "other languages (1)" in head
+
+
+def test_an_untrained_encoder_has_the_shape_and_other_weights(benchmarks, tiny_model, tmp_path, monkeypatch):
+    import untrained
+
+    from mlcl.model.encoder import Encoder
+
+    monkeypatch.setattr(
+        "sys.argv", ["untrained.py", "--like", str(tiny_model), "--out", str(tmp_path / "m"), "--seed", "7"]
+    )
+    untrained.main()
+    like, fresh = (Encoder.from_pretrained(path, "cpu") for path in (tiny_model, tmp_path / "m"))
+    vectors = like.encode(["Enter your password"]), fresh.encode(["Enter your password"])
+    assert vectors[0].shape == vectors[1].shape
+    assert not np.allclose(*vectors, atol=1e-3)

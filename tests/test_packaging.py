@@ -53,7 +53,7 @@ def test_no_pin_comes_twice():
 def test_extra_all_has_every_extra_but_the_development_tools():
     extras = PROJECT["optional-dependencies"]
     (everything,) = (Requirement(line) for line in extras["all"])
-    assert everything.extras == set(extras) - {"all", "dev"}
+    assert everything.extras == set(extras) - {"all", "dev", "heliport"}  # GPL-3: only for those who ask for it
 
 
 def test_required_names_are_what_the_code_imports():

@@ -13,7 +13,7 @@ SETTINGS = CleanSettings()
 
 
 def reasons(*texts: tuple[str, str]) -> list[str]:
-    return [drop.reason for drop in filter_versions(versions(list(texts)), SETTINGS)[1]]
+    return [drop.reason for drop in filter_versions(versions(list(texts), SETTINGS), SETTINGS)[1]]
 
 
 @given(st.text())
@@ -69,14 +69,14 @@ def test_good_texts_stay(lang: str, text: str) -> None:
 
 def test_a_bad_version_leaves_the_record_and_the_others_stay() -> None:
     texts = [("en", "Good morning"), ("de", "Guten Morgen"), ("fr", "good MORNING!"), ("ru", "Good evening")]
-    kept, dropped = filter_versions(versions(texts), SETTINGS)
+    kept, dropped = filter_versions(versions(texts, SETTINGS), SETTINGS)
     assert [version.lang for version in kept] == ["en", "de"]
     assert [(drop.reason, drop.lang) for drop in dropped] == [("identical sides", "fr"), ("wrong script", "ru")]
 
 
 def test_a_record_with_one_version_left_is_dropped_whole() -> None:
     texts = [("en", "Good morning"), ("de", "Good morning")]
-    kept, dropped = filter_versions(versions(texts), SETTINGS)
+    kept, dropped = filter_versions(versions(texts, SETTINGS), SETTINGS)
     assert kept == []
     assert [drop.reason for drop in dropped] == ["identical sides", "no translation left"]
 

@@ -7,6 +7,7 @@ import pytest
 
 import layouts
 from mlcl.core.errors import UserError
+from mlcl.retrieval import thresholds
 from mlcl.retrieval.mining import mine
 from mlcl.tasks import bucc
 from mlcl.tasks._embedded import EmbeddedTexts
@@ -48,7 +49,7 @@ def test_halves_share_no_source_sentence_and_hold_half_of_everything(tmp_path):
     assert len(tuning.gold) == len(test.gold) == 50
     sources = [set(half.source) | set(half.gold) for half in (tuning, test)]
     assert not sources[0] & sources[1]
-    in_test = bucc._test_half(list(pair.texts.values()), set(range(100)))
+    in_test = thresholds.in_test_half(list(pair.texts.values()), set(range(100)))
     assert (in_test.sum(), in_test[:100].sum()) == (150, 50)
     every = mine(embedded.of(list(pair.texts.values())), embedded.of(list(pair.english.values())))[2]
     assert sorted([*tuning.score, *test.score]) == sorted(every), "each candidate is in exactly one half"
@@ -60,7 +61,7 @@ def test_labels_of_the_test_half_do_not_move_the_threshold(tmp_path):
     embedded = EmbeddedTexts(blurred, [*pair.texts.values(), *pair.english.values()])
     tuning, test = bucc.halves(pair, embedded, bucc.Options())
     before = values(bucc.evaluate(blurred, tmp_path), "de")
-    assert before["threshold"] == bucc.best_threshold(tuning) != bucc.best_threshold(test)
+    assert before["threshold"] == thresholds.best_threshold(tuning) != thresholds.best_threshold(test)
 
     # Other English sentences for the gold pairs of the test half, as if it were labelled all wrong
     place = {text: row for row, text in enumerate(dict.fromkeys(pair.texts.values()))}
@@ -83,7 +84,7 @@ def test_the_numbers_are_those_of_sets_of_pairs(tmp_path):
         (half, place)
         for half, part in enumerate((tuning, test))
         for place, score in enumerate(part.score)
-        if score >= bucc.best_threshold(tuning)
+        if score >= thresholds.best_threshold(tuning)
     }
     hits = sum(test.right[place] for half, place in taken if half == 1)
     found = values(bucc.evaluate(blurred, tmp_path), "de")
@@ -107,8 +108,8 @@ def test_the_numbers_are_those_of_sets_of_pairs(tmp_path):
     ],
 )
 def test_best_threshold(score, right, gold, expected):
-    half = bucc.Half(np.array(score), np.array(right, bool), np.arange(len(score)), np.arange(gold))
-    assert bucc.best_threshold(half) == pytest.approx(expected)
+    half = thresholds.Half(np.array(score), np.array(right, bool), np.arange(len(score)), np.arange(gold))
+    assert thresholds.best_threshold(half) == pytest.approx(expected)
 
 
 def test_copies_of_a_sentence_are_one(tmp_path):

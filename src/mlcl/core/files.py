@@ -1,24 +1,34 @@
 """Reading text files safely and writing results atomically.
 
-In: paths, plain or gzip. Out: decoded lines with their numbers; folders and files that exist whole or not at all.
+In: paths, plain or compressed (`.gz`, `.xz`, `.bz2`, `.zst`). Out: decoded lines with their numbers; folders and files
+that exist whole or not at all.
 """
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import gzip
+import importlib
 import json
+import lzma
 import os
 import shutil
+import sys
 import tempfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from mlcl.core.errors import UserError
+
+COMPRESSED = (".gz", ".xz", ".bz2", ".zst")
+"""Suffixes of compressed files, which every reader of text takes."""
+COMPRESSED_PATTERN = r"(?:\.(?:gz|xz|bz2|zst))?"
+"""One of them, or none, at the end of a file name, as a regular expression."""
 
 
 class RowCounter:
@@ -66,38 +76,81 @@ class RowCounter:
 
 
 def existing(path: str | Path) -> Path:
-    """The path itself or, failing that, the same name with `.gz` added.
+    """The path itself or, failing that, the same name with `.gz`, `.xz`, `.bz2` or `.zst` added.
 
     Raises:
-        UserError: neither exists.
+        UserError: none of them exists.
     """
     path = Path(path)
     if path.exists():
         return path
-    zipped = path.with_name(path.name + ".gz")
-    if zipped.exists():
-        return zipped
+    for suffix in COMPRESSED:
+        zipped = path.with_name(path.name + suffix)
+        if zipped.exists():
+            return zipped
     raise UserError("no such file or folder", path=path, remedy="check the path")
 
 
+def plain_name(path: Path) -> str:
+    """The name of a file without the suffix of its compression."""
+    return path.name.removesuffix(path.suffix) if path.suffix in COMPRESSED else path.name
+
+
 def open_binary(path: Path) -> IO[bytes]:
-    """Open a plain or `.gz` file for reading bytes."""
+    """Open a plain or compressed file for reading bytes.
+
+    Raises:
+        UserError: a folder, or a `.zst` file before Python 3.14 without the package `backports.zstd`.
+    """
     if path.is_dir():
         raise UserError("this is a folder, a file is expected", path=path)
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+    if path.suffix == ".zst":
+        return _zstd().open(path, "rb")  # type: ignore[no-any-return]
+    opens: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+    return opens.get(path.suffix, Path.open)(path, "rb")  # type: ignore[no-any-return]
+
+
+def _zstd() -> Any:
+    """Python 3.14's module, or its copy for older versions."""
+    if sys.version_info >= (3, 14):
+        return importlib.import_module("compression.zstd")
+    try:
+        return importlib.import_module("backports.zstd")
+    except ModuleNotFoundError as error:
+        raise UserError("this needs the package 'backports.zstd'", remedy="pip install 'mlcl[formats]'") from error
+
+
+@contextmanager
+def damage_is_reported(path: Path, line: Callable[[], int | None] = lambda: None) -> Iterator[None]:
+    """Turn what a truncated or damaged compressed file raises into a `UserError`, with the line that was read last."""
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
+        raise _damaged(path, error, line()) from error
+    except OSError as error:  # of bz2, without a class of its own
+        if path.suffix == ".bz2" and error.errno is None:
+            raise _damaged(path, error, line()) from error
+        raise
+    except Exception as error:
+        if path.suffix == ".zst" and isinstance(error, _zstd().ZstdError):
+            raise _damaged(path, error, line()) from error
+        raise
+
+
+def _damaged(path: Path, error: Exception, line: int | None) -> UserError:
+    kind = {".gz": "gzip"}.get(path.suffix, path.suffix.removeprefix("."))
+    what = f"truncated or damaged {kind} file: {error}"
+    return UserError(what, path=path, line=line, remedy="fetch the file again")
 
 
 def read_bytes(path: Path) -> bytes:
-    """The whole content of a plain or `.gz` file.
+    """The whole content of a plain or compressed file.
 
     Raises:
         UserError: a truncated or damaged archive.
     """
-    try:
-        with open_binary(path) as handle:
-            return handle.read()
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"truncated or damaged gzip file: {error}", path=path, remedy="fetch the file again") from error
+    with damage_is_reported(path), open_binary(path) as handle:
+        return handle.read()
 
 
 def read_lines(path: Path, rows: RowCounter | None = None) -> Iterator[tuple[int, str | None]]:
@@ -107,27 +160,22 @@ def read_lines(path: Path, rows: RowCounter | None = None) -> Iterator[tuple[int
     without `rows` it is an error.
 
     Raises:
-        UserError: empty file, UTF-16, damaged gzip, or invalid UTF-8 when `rows` is None.
+        UserError: empty file, UTF-16, a damaged archive, or invalid UTF-8 when `rows` is None.
     """
     number = 0
-    try:
-        with open_binary(path) as handle:
-            for number, raw in enumerate(handle, start=1):
-                if number == 1:
-                    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                        raise UserError("the file is UTF-16", path=path, remedy="convert it: iconv -f UTF-16 -t UTF-8")
-                    raw = raw.removeprefix(codecs.BOM_UTF8)
-                try:
-                    yield number, raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
-                except UnicodeDecodeError as error:
-                    if rows is None:
-                        raise UserError("invalid UTF-8", path=path, line=number, remedy="re-encode the file") from error
-                    rows.bad_row(path, number, "invalid UTF-8")
-                    yield number, None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(
-            f"truncated or damaged gzip file: {error}", path=path, line=number + 1, remedy="fetch the file again"
-        ) from error
+    with damage_is_reported(path, lambda: number + 1), open_binary(path) as handle:
+        for number, raw in enumerate(handle, start=1):
+            if number == 1:
+                if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                    raise UserError("the file is UTF-16", path=path, remedy="convert it: iconv -f UTF-16 -t UTF-8")
+                raw = raw.removeprefix(codecs.BOM_UTF8)
+            try:
+                yield number, raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
+            except UnicodeDecodeError as error:
+                if rows is None:
+                    raise UserError("invalid UTF-8", path=path, line=number, remedy="re-encode the file") from error
+                rows.bad_row(path, number, "invalid UTF-8")
+                yield number, None
     if number == 0:
         raise UserError("the file is empty", path=path, remedy="give a file with at least one line")
 

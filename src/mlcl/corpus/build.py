@@ -25,7 +25,7 @@ from mlcl.core.files import atomic_directory, refuse_existing
 from mlcl.core.languages import canonical
 from mlcl.core.progress import step, track, warn
 from mlcl.core.text import key_hash
-from mlcl.corpus import dedup
+from mlcl.corpus import dedup, quality
 from mlcl.corpus.clean import CleanSettings, clean_text, filter_versions, versions
 from mlcl.corpus.sources import Source, SourceReport, evaluation_keys, read_source
 from mlcl.corpus.spool import Spool
@@ -128,6 +128,7 @@ def _check(settings: BuildSettings, root: Path) -> None:
         raise UserError(f"rows_per_shard={settings.rows_per_shard}", remedy="give a number from 1 upwards")
     for language in settings.languages or ():
         canonical(language)
+    quality.check(settings.clean)
 
 
 def _read(
@@ -145,7 +146,7 @@ def _read(
     for source in settings.sources:
         origin = source.name
         for record in read_source(source, root, settings.max_bad_share, reports, show):
-            candidates = versions(record.texts)
+            candidates = versions(record.texts, settings.clean)
             texts_read += len(candidates)
             found = [key_hash(version.key) in forbidden for version in candidates] if forbidden else []
             if any(found):

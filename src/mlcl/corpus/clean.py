@@ -3,6 +3,7 @@
 `clean_text` repairs a text. The filters then judge it, each a small function that gives the reason to drop it or None:
 `TEXT_FILTERS` look at one text, `PAIR_FILTERS` at a text beside the record's first version. A bad version leaves the
 record; the others stay, as long as there are two. Adding a filter is a function and its place in one of the two tuples.
+`quality` has those that a setting has to ask for.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
+from typing import Literal
 
 import regex
 
 from mlcl.core.languages import script
 from mlcl.core.text import normalise_key
+from mlcl.corpus import quality
+from mlcl.text import language_id
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,23 @@ class CleanSettings:
     """Largest share of characters in mark-up, placeholders, code and URLs."""
     min_script_share: float = 0.2
     """Smallest share of letters, outside mark-up, in the script of the language."""
+    language_id: language_id.Identifier | None = None
+    """Identifier that must not be sure of another language: fasttext or heliport; none when not given."""
+    min_language_confidence: float = 0.8
+    """How sure it has to be."""
+    min_distinct_words: float = 0.0
+    """Smallest share of different words in texts of 12 words or more; 0 = any."""
+    same_numbers: bool = False
+    """Drop translations whose numbers of two digits or more differ."""
+    same_links: bool = False
+    """Drop translations with another number of web addresses."""
+    word_lists: dict[str, str] = field(default_factory=dict)
+    """Language -> file of words, one a line, that a text must not have; `*` is for all languages."""
+    personal_data: Literal["keep", "mask", "drop"] = "keep"
+    """E-mail addresses, telephone numbers, accounts, cards, IP addresses: keep them, put <EMAIL> and so on in their
+    place, or drop the text."""
+    fix_encoding: bool = False
+    """Undo mojibake such as `Ã¼` for `ü` (package ftfy)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +162,9 @@ def wrong_script(text: str, lang: str, settings: CleanSettings) -> str | None:
     return "wrong script" if own < settings.min_script_share * (own + foreign) else None
 
 
-TEXT_FILTERS: tuple[TextFilter, ...] = (broken_encoding, no_letters, length, mostly_markup, wrong_script)
+TEXT_FILTERS: tuple[TextFilter, ...] = (
+    broken_encoding, no_letters, length, mostly_markup, wrong_script, *quality.TEXT_FILTERS
+)  # fmt: skip
 
 
 # --- filters on a text beside the first version ----------------------------------------------------------------------
@@ -161,15 +184,15 @@ def length_ratio(first: Version, other: Version, settings: CleanSettings) -> str
     return "length ratio" if max(a, b) > settings.max_length_ratio * min(a, b) else None
 
 
-PAIR_FILTERS: tuple[PairFilter, ...] = (identical_sides, length_ratio)
+PAIR_FILTERS: tuple[PairFilter, ...] = (identical_sides, length_ratio, *quality.PAIR_FILTERS)
 
 
 # --- records ---------------------------------------------------------------------------------------------------------
 
 
-def versions(texts: list[tuple[str, str]]) -> list[Version]:
+def versions(texts: list[tuple[str, str]], settings: CleanSettings) -> list[Version]:
     """The repaired versions of a record, with their keys."""
-    repaired = [(lang, clean_text(text)) for lang, text in texts]
+    repaired = [(lang, clean_text(quality.repair(text, settings))) for lang, text in texts]
     return [Version(lang, text, normalise_key(text)) for lang, text in repaired]
 
 

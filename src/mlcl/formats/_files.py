@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlcl.core.errors import UserError
-from mlcl.core.files import existing
+from mlcl.core.files import COMPRESSED, COMPRESSED_PATTERN, existing
 from mlcl.core.languages import canonical
 
 _PLACE = "{language}"
@@ -23,9 +23,9 @@ def by_language(
     """Files with the code in their name and their canonical language.
 
     Args:
-        path: A file (or its name without `.gz`), or a folder.
+        path: A file (or its name without `.gz`, `.xz`, ...), or a folder.
         language: Language of the texts where no file name tells it.
-        pattern: Path below the folder, with `{language}` where the code stands; `.gz` is optional.
+        pattern: Path below the folder, with `{language}` where the code stands; `.gz`, `.xz`, ... are optional.
         languages: Languages to keep; all when not given.
 
     Returns:
@@ -43,10 +43,10 @@ def by_language(
         file = existing(path / pattern)
         return [(language, canonical(language) if language else "", file)]
     code = r"([A-Za-z]{2,3}(?:[-_@][A-Za-z0-9]+)*)"
-    name = re.compile(re.escape(pattern).replace(re.escape(_PLACE), code, 1) + r"(?:\.gz)?")
+    name = re.compile(re.escape(pattern).replace(re.escape(_PLACE), code, 1) + COMPRESSED_PATTERN)
     anything = glob.escape(pattern).replace(_PLACE, "*")
     found: dict[str, tuple[str, str, Path]] = {}
-    for file in sorted([*path.glob(anything), *path.glob(f"{anything}.gz")]):
+    for file in sorted(file for suffix in ("", *COMPRESSED) for file in path.glob(anything + suffix)):
         if match := name.fullmatch(file.relative_to(path).as_posix()):
             found.setdefault(match[1], (match[1], canonical(match[1]), file))
     if not found:

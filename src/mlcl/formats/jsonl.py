@@ -1,4 +1,4 @@
-"""JSON Lines: one JSON object a line, plain or `.gz`; translations, single texts, or anchor/positive/negative.
+"""JSON Lines: one JSON object a line, plain or compressed; translations, single texts, or anchor/positive/negative.
 
 In: a file, or a folder with a `pattern`. Out: records as `_fields.Fields` says.
 """

@@ -1,7 +1,7 @@
 """Line-aligned text (Moses style): one file per language, line n is the same sentence in all of them.
 
-In: a prefix, so that `PREFIX.en` and `PREFIX.de` (or `.gz`) are the files; two languages or more. Out: one record per
-line. The files are read side by side, never whole.
+In: a prefix, so that `PREFIX.en` and `PREFIX.de` (plain or compressed) are the files; two languages or more. Out: one
+record per line. The files are read side by side, never whole.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from mlcl.core.errors import UserError
-from mlcl.core.files import RowCounter, existing, read_lines
+from mlcl.core.files import COMPRESSED, COMPRESSED_PATTERN, RowCounter, existing, read_lines
 from mlcl.core.languages import canonical
 from mlcl.formats import Record
 
@@ -63,10 +63,14 @@ def _misaligned(files: Mapping[str, Path]) -> UserError:
 
 def _files(prefix: Path, languages: list[str] | None) -> dict[str, Path]:
     if languages is None:
-        name = re.compile(re.escape(prefix.name) + r"\.([A-Za-z]{2,3}(?:[-_@][A-Za-z0-9]+)*?)(?:\.gz)?")
+        name = re.compile(re.escape(prefix.name) + r"\.([A-Za-z]{2,3}(?:[-_@][A-Za-z0-9]+)*?)" + COMPRESSED_PATTERN)
         folder = existing(prefix.parent)
         codes = sorted(
-            {match[1] for file in folder.iterdir() if (match := name.fullmatch(file.name)) and match[1] != "gz"}
+            {
+                match[1]
+                for file in folder.iterdir()
+                if (match := name.fullmatch(file.name)) and f".{match[1]}" not in COMPRESSED
+            }
         )
         languages = sorted(codes, key=lambda code: (canonical(code) != "en", code))
     if len(languages) < 2:

@@ -1,4 +1,4 @@
-"""Monolingual text: one sentence a line, plain or `.gz`.
+"""Monolingual text: one sentence a line, plain or compressed.
 
 In: a file with the option `language`, or a folder with a `pattern` such as `mono.{language}.txt`. Out: one record per
 line that is not blank.
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mlcl.core.errors import UserError
-from mlcl.core.files import RowCounter, read_lines
+from mlcl.core.files import RowCounter, plain_name, read_lines
 from mlcl.formats import Record
 from mlcl.formats._files import by_language
 
@@ -37,7 +37,7 @@ def read(
     for _, tag, file in by_language(path, language, pattern, languages):
         if not tag:
             raise UserError("the language of the text is not given", path=file, remedy="set language, or a pattern")
-        document = file.name.removesuffix(".gz") if file_is_document else ""
+        document = plain_name(file) if file_is_document else ""
         for _, text in read_lines(file, rows):
             if text and not text.isspace():
                 rows.good()

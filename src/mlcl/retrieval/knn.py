@@ -7,6 +7,7 @@ the number of threads or on the selection algorithm.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, Union
 
@@ -89,12 +90,66 @@ def nearest_both(x: Vectors, y: Vectors, k: int) -> tuple[Neighbours, Neighbours
         y: (M, D).
         k: Neighbours per query; N or M where those are smaller.
     """
-    forward = _Best(x.shape[0], _checked(x, y, k))
-    backward = _Best(y.shape[0], _checked(y, x, k))
-    for start, block, offset in _blocks(x, y):
-        forward.update(start, block, offset)
-        backward.update(offset, block.T.contiguous(), start)
-    return forward.neighbours(), backward.neighbours()
+    search = BothWays(x, y, k)
+    while search.done < x.shape[0]:
+        search.advance()
+    return search.neighbours()
+
+
+class BothWays:
+    """Neighbours of each x among y and of each y among x, some rows of x at a time, so that it can be continued.
+
+    Args:
+        x: (N, D).
+        y: (M, D).
+        k: Neighbours per query; N or M where those are smaller.
+
+    Attributes:
+        done: Rows of x that have been compared with all of y.
+    """
+
+    def __init__(self, x: Vectors, y: Vectors, k: int) -> None:
+        self._x, self._y = x, y
+        self._forward = _Best(x.shape[0], _checked(x, y, k))
+        self._backward = _Best(y.shape[0], _checked(y, x, k))
+        self.done = 0
+
+    def advance(self) -> None:
+        """Compare the next rows of x."""
+        start = self.done
+        rows = self._x[start : start + _ROWS]
+        for _, block, offset in _blocks(rows, self._y):
+            self._forward.update(start, block, offset)
+            self._backward.update(offset, block.T.contiguous(), start)
+        self.done = start + rows.shape[0]
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What has been found so far: `done` () and the scores and indices of both directions."""
+        return {
+            "done": np.array(self.done),
+            "forward_scores": self._forward.scores.numpy(),
+            "forward_index": self._forward.index.numpy(),
+            "backward_scores": self._backward.scores.numpy(),
+            "backward_index": self._backward.index.numpy(),
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from a `state` of the same vectors.
+
+        Raises:
+            UserError: its arrays are of another shape.
+        """
+        for name, mine in self.state().items():
+            if name != "done" and state[name].shape != mine.shape:
+                raise UserError(f"the kept {name} have the shape {state[name].shape}, expected {mine.shape}")
+        for name, best in (("forward", self._forward), ("backward", self._backward)):
+            best.scores = torch.from_numpy(np.array(state[f"{name}_scores"]))
+            best.index = torch.from_numpy(np.array(state[f"{name}_index"]))
+        self.done = int(state["done"])
+
+    def neighbours(self) -> tuple[Neighbours, Neighbours]:
+        """Forward and backward neighbours, once `done` is N."""
+        return self._forward.neighbours(), self._backward.neighbours()
 
 
 class _Best:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from mlcl.core.errors import UserError
-from mlcl.retrieval.knn import Vectors, nearest_both, unit
+from mlcl.retrieval.knn import Neighbours, Vectors, nearest_both, unit
 from mlcl.retrieval.margin import best_by_margin
 
 _RETRIEVALS = ("forward", "backward", "intersect", "max")
@@ -34,12 +34,24 @@ def mine(
     Raises:
         UserError: unknown option or shapes that do not fit.
     """
-    if retrieval not in _RETRIEVALS:
-        raise UserError(f"unknown retrieval {retrieval!r}", remedy=f"known: {', '.join(_RETRIEVALS)}")
+    check_retrieval(retrieval)
     source, target = unit(source_vectors), unit(target_vectors)
     if not source.shape[0] or not target.shape[0]:
         return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float64)
-    forward, backward = nearest_both(source, target, k)
+    return pairs_of(*nearest_both(source, target, k), margin=margin, retrieval=retrieval)
+
+
+def check_retrieval(retrieval: str) -> None:
+    """Refuse an unknown one."""
+    if retrieval not in _RETRIEVALS:
+        raise UserError(f"unknown retrieval {retrieval!r}", remedy=f"known: {', '.join(_RETRIEVALS)}")
+
+
+def pairs_of(
+    forward: Neighbours, backward: Neighbours, *, margin: str = "ratio", retrieval: str = "max"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What `mine` returns, from the neighbours (N, k) of the sources and (M, k) of the targets."""
+    check_retrieval(retrieval)
     to_target, forward_score = best_by_margin(forward, backward, margin)
     to_source, backward_score = best_by_margin(backward, forward, margin)
     sources, targets = np.arange(len(to_target)), np.arange(len(to_source))

@@ -27,6 +27,7 @@ from mlcl.finetuning.loading import load_encoder, load_tokenizer, longest_input
 from mlcl.finetuning.model import MLCTaskModel
 from mlcl.finetuning.scoring import headline, test_rows
 from mlcl.finetuning.settings import FEW_SHOT
+from mlcl.stages._models import named_models
 
 if TYPE_CHECKING:
     from mlcl.stages.finetune import Config
@@ -53,7 +54,8 @@ class Seeds:
     ) -> None:
         disable_progress_bar()  # transformers' own: a line for each file that is read or saved
         self.config, self.data, self.about, self.descriptions, self.work = config, data, about, descriptions, work
-        self.tokenizer = load_tokenizer(config.model)
+        self.place = named_models([config.model])[0].place
+        self.tokenizer = load_tokenizer(self.place)
         self._features: dict[str, list[Encoded]] = {}
         self._encoded: dict[str, list[Encoded]] = {}
 
@@ -69,7 +71,7 @@ class Seeds:
         config, data = self.config, self.data
         set_seed(seed)
         examples = data.train_for(seed, config.shots, config.max_examples)
-        mlc = load_encoder(config.model)
+        mlc = load_encoder(self.place)
         longest = longest_input(mlc, self.tokenizer, config.training.max_length)
         model = new_model(mlc, data.task, examples, config.head, config.tuning, config.training)
         model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
@@ -106,7 +108,7 @@ class Seeds:
 
     def _save(self, model: MLCTaskModel, folder: Path) -> None:
         """A Hugging Face folder with the tokenizer and, in mlcl.json, where it comes from."""
-        source = Path(self.config.model) / "mlcl.json"
+        source = Path(self.place) / "mlcl.json"
         info = {
             "languages": read_json(source).get("languages", []) if source.is_file() else [],
             "task": self.data.task.name,

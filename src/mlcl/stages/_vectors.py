@@ -28,7 +28,7 @@ class Writer(Protocol):
 
 
 def text_lines(place: str) -> Iterator[str]:
-    """Lines of a text file, plain or `.gz`, or of standard input when `place` is `-`.
+    """Lines of a text file, plain or compressed, or of standard input when `place` is `-`.
 
     Raises:
         UserError: missing, empty, damaged, or not UTF-8.

@@ -27,7 +27,8 @@ class Config:
     """Settings of `mlcl finetune`."""
 
     model: str
-    """Encoder to start from: an MLC, sentence-transformers or Hugging Face folder, or a hub id."""
+    """Encoder to start from: an MLC, sentence-transformers or Hugging Face folder, or a hub id. Write NAME=FOLDER to
+    choose the name that tables show."""
     task: str
     """Labelled task: wikiann, xnli, afrisenti, ..."""
     data: str

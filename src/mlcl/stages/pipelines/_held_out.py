@@ -111,9 +111,10 @@ def read_held_out(packages: list[str]) -> tuple[dict[str, Pool], Counter[str]]:
     pools: dict[str, Pool] = {}
     seen: set[tuple[str, str]] = set()  # (language or "<language, English side", key)
     dropped: Counter[str] = Counter()
+    settings = CleanSettings()
     for record in formats.read("gettext_package", Path(), rows, packages=packages, part="dev"):
         raw = {(tag, mask_placeholders(text)): text for tag, text in record.texts}
-        kept, lost = filter_versions(versions(list(raw)), CleanSettings())
+        kept, lost = filter_versions(versions(list(raw), settings), settings)
         dropped.update(item.reason for item in lost)
         by_version = {(tag, clean_text(masked)): text for (tag, masked), text in raw.items()}
         for version in kept[1:]:
