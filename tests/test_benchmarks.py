@@ -214,3 +214,32 @@ def test_an_untrained_encoder_has_the_shape_and_other_weights(benchmarks, tiny_m
     vectors = like.encode(["Enter your password"]), fresh.encode(["Enter your password"])
     assert vectors[0].shape == vectors[1].shape
     assert not np.allclose(*vectors, atol=1e-3)
+
+
+def test_true_beads_of_damaged_documents(benchmarks):
+    import alignment
+
+    assert alignment.truth([[0], [1, 2], [4]], [[0], [1], [2], [3], [4]]) == {
+        ((0, 1), (0, 1)), ((1, 2), (1, 3)), ((2, 3), (4, 5)),
+    }  # fmt: skip
+    assert alignment.truth([[0, 1], [2]], [[0], [1, 2]]) == {((0, 2), (0, 2))}
+    assert alignment.truth([[0]], [[1]]) == set()
+    gold = [{((0, 1), (0, 1)), ((1, 2), (1, 3))}]
+    assert alignment.scores(gold, gold)["exact F1"] == pytest.approx(100)
+    half = alignment.scores([{((0, 1), (0, 1)), ((1, 2), (1, 2))}], gold)
+    assert half["exact precision"] == half["exact recall"] == 50
+    assert half["lax F1"] == pytest.approx(100)
+
+
+def test_damage_keeps_the_order_and_forgets_no_text(benchmarks):
+    import random
+
+    import alignment
+
+    sentences = [f"s{n}" for n in range(200)]
+    texts, holds = alignment.damaged(sentences, random.Random(1))
+    assert texts == [" ".join(f"s{n}" for n in held) for held in holds]
+    kept = [n for held in holds for n in held]
+    assert kept == sorted(kept)
+    assert 170 < len(kept) < 200
+    assert any(len(held) > 1 for held in holds)

@@ -24,11 +24,11 @@ results = Console(highlight=False)
 """Results (standard output)."""
 
 
-def bar() -> Progress:
+def bar(show: bool = True) -> Progress:
     """A rich progress display on the console; removed from the screen when it ends."""
     return Progress(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        _Remaining(), console=console, transient=True,
+        _Remaining(), console=console, transient=True, disable=not show,
     )  # fmt: skip
 
 

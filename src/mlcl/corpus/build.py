@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mlcl.core.errors import UserError
@@ -32,9 +31,6 @@ from mlcl.corpus.spool import Spool
 from mlcl.corpus.store import Corpus, CorpusWriter
 from mlcl.corpus.tally import Tally
 from mlcl.reports.corpus_report import write_report
-
-LENGTH_EDGES = (0, 5, 10, 20, 30, 40, 60, 80, 100, 150, 200, 300, 500, 1000)
-"""Left edges of the histogram of lengths in characters; the last bin is open."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +94,7 @@ def build(
             writer = CorpusWriter(folder, settings.rows_per_shard)
             summary = _write(spool, records, keep, groups, writer, tally, show_progress)
             spool.path.unlink()
-            origins = _origins(settings.sources, summary.pop("texts_per_origin"))
+            origins = _origins(settings.sources, writer.texts_per_origin)
             manifest = writer.close(
                 texts={"read": texts_read, "kept": int(keep.sum()), "dropped": tally.total()},
                 **summary,
@@ -181,8 +177,6 @@ def _write(
     sizes = np.bincount(groups[keep])
     largest = int(sizes.argmax())
     largest_samples: list[str] = []
-    per_origin: Counter[str] = Counter()
-    lengths: dict[str, NDArray[np.int64]] = {}
     start = 0
     for table in track(spool.batches(), "writing", show=show):
         part = slice(start, start + table.num_rows)
@@ -198,20 +192,12 @@ def _write(
         writer.write_pairs(_pairs(table, sources, targets, group))
         writer.write_mono(_mono(table, np.flatnonzero(kept & alone), group))
 
-        survivors = table.filter(pa.array(kept))
-        per_origin.update({row["values"]: row["counts"] for row in survivors["origin"].value_counts().to_pylist()})
-        _add_lengths(lengths, survivors)
         if len(largest_samples) < 10:
             members = table.filter(pa.array(group == largest)).slice(0, 10 - len(largest_samples)).to_pylist()
             largest_samples += [f"{row['lang']}: {row['text'][:160]}" for row in members]
     return {
         "groups": len(sizes),
         "largest_group": {"group": largest, "texts": int(sizes[largest]), "samples": largest_samples},
-        "texts_per_origin": per_origin,
-        "lengths": {
-            "edges": list(LENGTH_EDGES),
-            "counts": {lang: counts.tolist() for lang, counts in sorted(lengths.items())},
-        },
     }
 
 
@@ -236,16 +222,6 @@ def _pairs(
 def _mono(table: pa.Table, rows: NDArray[np.int64], group: NDArray[np.int64]) -> pa.Table:
     alone = table.take(pa.array(rows))
     return alone.drop_columns(["negatives"]).append_column("group", pa.array(group[rows]))
-
-
-def _add_lengths(lengths: dict[str, NDArray[np.int64]], table: pa.Table) -> None:
-    sizes = pc.utf8_length(table["text"]).to_numpy()
-    bins = np.searchsorted(LENGTH_EDGES, sizes, side="right") - 1
-    encoded = table["lang"].combine_chunks().dictionary_encode()
-    codes = encoded.indices.to_numpy()
-    for code, lang in enumerate(encoded.dictionary.to_pylist()):
-        counts = np.bincount(bins[codes == code], minlength=len(LENGTH_EDGES))
-        lengths[lang] = lengths.get(lang, 0) + counts
 
 
 def _origins(sources: list[Source], texts: Counter[str]) -> dict[str, dict[str, Any]]:

@@ -16,9 +16,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from mlcl.core.errors import UserError
 from mlcl.core.files import read_json, write_json
@@ -46,6 +48,9 @@ MONO = pa.schema(
         ("origin", pa.string()),
     ]
 )
+
+LENGTH_EDGES = (0, 5, 10, 20, 30, 40, 60, 80, 100, 150, 200, 300, 500, 1000)
+"""Left edges of the histogram of lengths in characters; the last bin is open."""
 
 _ROW_GROUP = 65_536
 
@@ -132,6 +137,9 @@ class CorpusWriter:
     Args:
         folder: Where to write, usually the temporary folder of `core.files.atomic_directory`.
         rows_per_shard: Most rows of one Parquet file.
+
+    Attributes:
+        texts_per_origin: Sentences written so far, by their origin.
     """
 
     def __init__(self, folder: Path, rows_per_shard: int = 500_000) -> None:
@@ -141,22 +149,22 @@ class CorpusWriter:
         }
         self._sentences: Counter[tuple[str, str]] = Counter()  # (kind, language) -> sentences
         self._directions: Counter[tuple[str, ...]] = Counter()
+        self._lengths: dict[str, NDArray[np.int64]] = {}
+        self.texts_per_origin: Counter[str] = Counter()
         self._last_source: tuple[Any, Any, Any] | None = None
 
     def write_pairs(self, rows: Rows) -> None:
         """Append pair rows; neighbouring rows with the same group and source are one multi-parallel record."""
         table = _table(rows, PAIRS)
         self._directions.update(_count(table, "source_lang", "target_lang"))
-        self._sentences.update({("pairs", lang): n for (lang,), n in _count(table, "target_lang").items()})
-        self._sentences.update(
-            {("pairs", lang): n for (lang,), n in _count(self._new_sources(table), "source_lang").items()}
-        )
+        self._count("pairs", table, "target_lang", "target")
+        self._count("pairs", self._new_sources(table), "source_lang", "source")
         self._shards["pairs"].write(table)
 
     def write_mono(self, rows: Rows) -> None:
         """Append monolingual rows."""
         table = _table(rows, MONO)
-        self._sentences.update({("mono", lang): n for (lang,), n in _count(table, "lang").items()})
+        self._count("mono", table, "lang", "text")
         self._shards["mono"].write(table)
 
     def close(self, **facts: Any) -> dict[str, Any]:
@@ -171,11 +179,26 @@ class CorpusWriter:
                 {"source_lang": source, "target_lang": target, "rows": rows}
                 for (source, target), rows in sorted(self._directions.items())
             ],
+            "lengths": {
+                "edges": list(LENGTH_EDGES),
+                "counts": {tag: counts.tolist() for tag, counts in sorted(self._lengths.items())},
+            },
             **facts,
             "shards": shards,
         }
         write_json(self.folder / "manifest.json", manifest)
         return manifest
+
+    def _count(self, kind: str, table: pa.Table, language: str, text: str) -> None:
+        """Count sentences and their lengths by language, and sentences by origin."""
+        self.texts_per_origin.update({origin: n for (origin,), n in _count(table, "origin").items()})
+        self._sentences.update({(kind, lang): n for (lang,), n in _count(table, language).items()})
+        bins = np.searchsorted(LENGTH_EDGES, pc.utf8_length(table[text]).to_numpy(), side="right") - 1
+        encoded = table[language].combine_chunks().dictionary_encode()
+        codes = encoded.indices.to_numpy()
+        for code, tag in enumerate(encoded.dictionary.to_pylist()):
+            counts = np.bincount(bins[codes == code], minlength=len(LENGTH_EDGES))
+            self._lengths[tag] = self._lengths.get(tag, 0) + counts
 
     def _new_sources(self, table: pa.Table) -> pa.Table:
         """The rows whose source sentence is not that of the row before: each source counts once per record."""

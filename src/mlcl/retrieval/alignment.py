@@ -3,9 +3,9 @@
 In: unit vectors of every sentence and of every run of up to K neighbouring sentences, on both sides. Out: beads, each a
 run of source sentences and a run of target sentences, one of which may be empty. Cost and idea are those of Vecalign
 (Thompson & Koehn 2019): the cosine distance of two runs, divided by their distances to other runs of the documents, so
-that merging everything does not pay; a gap costs a share of what random one-to-one beads cost. The best path is found
-by dynamic programming over anti-diagonals, inside a band around the path of the same documents at half resolution; so
-time and memory grow linearly with the length of the documents.
+that merging everything does not pay; a gap costs a fixed share of what a bead of random sentences does. The best path
+is found by dynamic programming over anti-diagonals, inside a band around the path of the same documents at half
+resolution; so time and memory grow linearly with the length of the documents.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _SAMPLES = 32  # runs that a run's distances are compared with
-_GAP = 0.45  # of what a bead of random sentences costs: less than joining a sentence to its neighbour's translation
+_GAP = 0.45  # of a sentence; less than joining it to its neighbour's translation, which costs about 0.6
 _WHOLE = 96  # documents up to this many sentences are searched everywhere
 _BAND = 12  # sentences to either side of the coarse path
 
@@ -48,9 +48,7 @@ def runs(sentences: Sequence[str], most: int, separator: str = " ") -> list[str]
     ]
 
 
-def align(
-    source: np.ndarray, target: np.ndarray, n: int, m: int, *, most: int = 4, gap: float | None = None
-) -> list[Bead]:
+def align(source: np.ndarray, target: np.ndarray, n: int, m: int, *, most: int = 4, gap: float = _GAP) -> list[Bead]:
     """The cheapest sequence of beads that covers both documents.
 
     Args:
@@ -59,7 +57,7 @@ def align(
         n: Source sentences.
         m: Target sentences.
         most: Longest run, the same as for `runs`.
-        gap: Cost of a sentence without translation; a share of the random one-to-one costs when not given.
+        gap: Cost of a sentence without translation; a bead of two sentences that say different things costs about 1.
 
     Raises:
         ValueError: the numbers of vectors are not those of `runs`.
@@ -68,9 +66,8 @@ def align(
     if not n or not m:
         return [Bead((i, i + 1), (0, 0), 1.0) for i in range(n)] + [Bead((0, 0), (j, j + 1), 1.0) for j in range(m)]
     costs = _Costs(x, y)
-    skip = costs.gap() if gap is None else gap
     beads = [(a, b) for a in range(1, len(x) + 1) for b in range(1, len(y) + 1) if min(a, b) == 1]
-    return _cheapest(costs, n, m, beads, skip, _band(x[0], y[0]))
+    return _cheapest(costs, n, m, beads, gap, _band(x[0], y[0]))
 
 
 def _by_length(vectors: np.ndarray, count: int, most: int) -> list[np.ndarray]:
@@ -97,12 +94,6 @@ class _Costs:
         usual = (self._x_means[a - 1][starts] + self._y_means[b - 1][target_starts]) / 2
         return a * b * (1 - cosine) / np.maximum(usual, 1e-3)
 
-    def gap(self) -> float:
-        """A share of the median cost of one-to-one beads of random sentences."""
-        chance = np.random.default_rng(1)
-        places = [chance.integers(0, len(side[0]), 2000) for side in (self._x, self._y)]
-        return _GAP * float(np.median(self.of(places[0], places[1], 1, 1)))
-
 
 def _some(rows: np.ndarray, chance: np.random.Generator) -> np.ndarray:
     return rows[chance.permutation(len(rows))[:_SAMPLES]]
@@ -125,7 +116,7 @@ def _band(x: np.ndarray, y: np.ndarray) -> Band:
         return low, high
     coarse_x, coarse_y = _halved(x), _halved(y)
     costs = _Costs([coarse_x], [coarse_y])
-    path = _cheapest(costs, len(coarse_x), len(coarse_y), [(1, 1)], costs.gap(), _band(coarse_x, coarse_y))
+    path = _cheapest(costs, len(coarse_x), len(coarse_y), [(1, 1)], _GAP, _band(coarse_x, coarse_y))
     corners = [(2 * bead.source[0], 2 * bead.target[0]) for bead in path] + [(n, m)]
     i, j = np.minimum(np.array(corners), [n, m]).T
     centre = np.interp(np.arange(n + m + 1), i + j, i)

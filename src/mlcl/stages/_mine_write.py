@@ -1,10 +1,7 @@
-"""What `mlcl mine` leaves behind: the file of pairs, and a page to judge them by."""
+"""What `mlcl mine` found, and the page to judge it by."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlcl.core.errors import UserError
 from mlcl.core.files import atomic_file
 from mlcl.reports import html
 from mlcl.stages._mine_sides import Side
+from mlcl.stages._pair_file import Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from mlcl.stages.mine import Config
 
-_BLOCK = 65_536
 _LEVELS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _AT_EACH_LEVEL = 3
 
@@ -52,7 +48,7 @@ class Mined:
         """How many pairs reach the threshold."""
         return len(self.score) if self.threshold is None else int((self.score >= self.threshold).sum())
 
-    def pair(self, place: int) -> tuple[float, int, int, str, str]:
+    def pair(self, place: int) -> Row:
         """Score, line numbers and texts (empty where there are none) of one pair."""
         left, right = int(self.left[place]), int(self.right[place])
         return (
@@ -60,58 +56,9 @@ class Mined:
             self.source.texts[left] if self.source.texts else "", self.target.texts[right] if self.target.texts else "",
         )  # fmt: skip
 
-    def pairs(self) -> Iterator[tuple[float, int, int, str, str]]:
+    def pairs(self) -> Iterator[Row]:
         """All pairs that are kept."""
         return map(self.pair, range(self.kept))
-
-
-def format_of(out: Path) -> str:
-    """Tsv or parquet, by the suffix.
-
-    Raises:
-        UserError: another suffix.
-    """
-    name = out.name.removesuffix(".gz")
-    if name.endswith(".tsv"):
-        return "tsv"
-    if out.suffix == ".parquet":
-        return "parquet"
-    raise UserError(f"the suffix {out.suffix!r} names no format of pairs", path=out, remedy="give .tsv or .parquet")
-
-
-def write_pairs(out: Path, mined: Mined) -> None:
-    """Write the pairs: as TSV score, source, target (line numbers where there are no texts), as Parquet all columns."""
-    with atomic_file(out) as partial:
-        if format_of(out) == "parquet":
-            _write_parquet(partial, mined)
-            return
-        with gzip.open(partial, "wb") if out.suffix == ".gz" else partial.open("wb") as raw:
-            file = io.TextIOWrapper(raw, encoding="utf-8", newline="")
-            rows = csv.writer(file, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None)
-            for score, first, second, source, target in mined.pairs():
-                rows.writerow((f"{score:.6f}", _cell(source) or first, _cell(target) or second))
-            file.flush()
-            file.detach()
-
-
-def _cell(text: str) -> str:
-    """Text without the characters that end a cell or a row."""
-    return text.replace("\t", " ").replace("\r", " ")
-
-
-def _write_parquet(path: Path, mined: Mined) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = pa.schema(
-        [("score", pa.float64()), ("source_line", pa.int64()), ("target_line", pa.int64()),
-         ("source", pa.string()), ("target", pa.string())]
-    )  # fmt: skip
-    with pq.ParquetWriter(path, schema) as writer:
-        for start in range(0, mined.kept, _BLOCK):
-            rows = [mined.pair(place) for place in range(start, min(start + _BLOCK, mined.kept))]
-            columns = [list(column) for column in zip(*rows, strict=True)]
-            writer.write_table(pa.Table.from_arrays([pa.array(c) for c in columns], names=schema.names).cast(schema))
 
 
 def write_page(out: Path, mined: Mined, quality: Any, config: Config) -> Path:

@@ -78,7 +78,8 @@ def run(config: Config) -> Path:
     from mlcl.retrieval.mining import pairs_of
     from mlcl.retrieval.thresholds import best_threshold, halves
     from mlcl.stages._mine_sides import gold_pairs, read_sides
-    from mlcl.stages._mine_write import Mined, write_page, write_pairs
+    from mlcl.stages._mine_write import Mined, write_page
+    from mlcl.stages._pair_file import write_pairs
 
     try:
         source, target = read_sides(config, work)
@@ -92,7 +93,7 @@ def run(config: Config) -> Path:
             quality = _quality(test, threshold)
         mined = Mined(source, target, left, right, score, threshold)
         with step(f"writing {escape(out.name)}"):
-            write_pairs(out, mined)
+            write_pairs(out, mined.pairs())
             page = write_page(out, mined, quality, config)
     except KeyboardInterrupt:
         console.print(f"stopped; what is done lies in {work}: continue with --resume", soft_wrap=True)
@@ -119,7 +120,7 @@ def run(config: Config) -> Path:
 
 def _check(config: Config) -> None:
     """Mistakes that can be seen in the settings alone."""
-    from mlcl.stages._mine_write import format_of
+    from mlcl.stages._pair_file import format_of
 
     format_of(Path(config.out))
     if config.k < 1:
