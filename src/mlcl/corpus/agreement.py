@@ -45,7 +45,7 @@ def pair_scores(corpus: Corpus, embed: Embed, k: int = 4, show_progress: bool = 
         task = progress.add_task("scoring pairs", total=len(scores))
         for rows, sources, targets in _blocks(corpus):
             if len(rows) >= FEWEST:
-                scores[rows] = _margins(embed, sources, targets, k)
+                scores[rows] = margins(embed, sources, targets, k)
             progress.advance(task, len(rows))
     return scores
 
@@ -67,7 +67,7 @@ def _blocks(corpus: Corpus) -> Iterator[tuple[np.ndarray, list[str], list[str]]]
         yield np.array(rows), sources, targets
 
 
-def _margins(embed: Embed, sources: list[str], targets: list[str], k: int) -> np.ndarray:
+def margins(embed: Embed, sources: list[str], targets: list[str], k: int) -> np.ndarray:
     """Ratio margins (n,) of the rows; a text that occurs in several rows is one neighbour."""
     x, x_of = _vectors(embed, sources)
     y, y_of = _vectors(embed, targets)

@@ -24,7 +24,7 @@ from mlcl.core.files import atomic_directory, refuse_existing
 from mlcl.core.languages import canonical
 from mlcl.core.progress import step, track, warn
 from mlcl.core.text import key_hash
-from mlcl.corpus import dedup, quality
+from mlcl.corpus import dedup, near, quality
 from mlcl.corpus.clean import CleanSettings, clean_text, filter_versions, versions
 from mlcl.corpus.sources import Source, SourceReport, evaluation_keys, read_source
 from mlcl.corpus.spool import Spool
@@ -45,6 +45,9 @@ class BuildSettings:
     """Languages to keep; all when not given."""
     clean: CleanSettings = field(default_factory=CleanSettings)
     """Limits of the cleaning filters."""
+    near_duplicates: float | None = None
+    """Jaccard similarity of shingles from which on two texts of a language are one, such as 0.8; only equal texts are
+    when not given. A pair is dropped when both of its sides came before."""
     max_bad_share: float = 0.01
     """Largest tolerated share of malformed rows in a source."""
     rows_per_shard: int = 500_000
@@ -82,7 +85,10 @@ def build(
             records, languages, keys = spool.finish()
 
         with step("deduplicating and grouping"):
-            keep = dedup.keep_first(records, languages, keys)
+            keep = exact = dedup.keep_first(records, languages, keys)
+            if settings.near_duplicates is not None:
+                keys = near.near_keys(spool.batches(), languages, keys, settings.near_duplicates, folder)
+                keep = dedup.keep_first(records, languages, keys)
             groups = np.full(len(keep), -1, dtype=np.int64)
             groups[keep] = dedup.group_ids(records[keep], keys[keep])
             if not keep.any():
@@ -92,7 +98,7 @@ def build(
 
         with step("writing the corpus"):
             writer = CorpusWriter(folder, settings.rows_per_shard)
-            summary = _write(spool, records, keep, groups, writer, tally, show_progress)
+            summary = _write(spool, records, keep, exact, groups, writer, tally, show_progress)
             spool.path.unlink()
             origins = _origins(settings.sources, writer.texts_per_origin)
             manifest = writer.close(
@@ -125,6 +131,8 @@ def _check(settings: BuildSettings, root: Path) -> None:
     for language in settings.languages or ():
         canonical(language)
     quality.check(settings.clean)
+    if settings.near_duplicates is not None:
+        near.check(settings.near_duplicates)
 
 
 def _read(
@@ -168,12 +176,16 @@ def _write(
     spool: Spool,
     records: NDArray[np.int64],
     keep: NDArray[np.bool_],
+    exact: NDArray[np.bool_],
     groups: NDArray[np.int64],
     writer: CorpusWriter,
     tally: Tally,
     show: bool,
 ) -> dict[str, Any]:
-    """Pass 2: write the kept versions as rows; returns facts for the manifest."""
+    """Pass 2: write the kept versions as rows; returns facts for the manifest.
+
+    What is not kept is a duplicate, or a near-duplicate where it would stay as `exact` has it.
+    """
     sizes = np.bincount(groups[keep])
     largest = int(sizes.argmax())
     largest_samples: list[str] = []
@@ -182,8 +194,9 @@ def _write(
         part = slice(start, start + table.num_rows)
         start += table.num_rows
         kept, group = keep[part], groups[part]
-        for row in table.filter(pa.array(~kept)).select(["origin", "lang", "text"]).to_pylist():
-            tally.add("duplicate", row["origin"], row["lang"], row["text"])
+        for reason, lost in (("duplicate", ~kept & ~exact[part]), ("near-duplicate", ~kept & exact[part])):
+            for row in table.filter(pa.array(lost)).select(["origin", "lang", "text"]).to_pylist():
+                tally.add(reason, row["origin"], row["lang"], row["text"])
 
         first = dedup.first_version(records[part])
         alone = np.bincount(first, minlength=len(first))[first] == 1

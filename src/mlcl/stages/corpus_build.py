@@ -29,6 +29,9 @@ class Config:
     """Languages to keep; all when not given."""
     clean: CleanSettings = field(default_factory=CleanSettings)
     """Limits of the cleaning filters."""
+    near_duplicates: float | None = None
+    """Jaccard similarity of shingles from which on two texts of a language are one, such as 0.8; only equal texts are
+    when not given. A pair is dropped when both of its sides came before."""
     max_bad_share: float = 0.01
     """Largest tolerated share of malformed rows in a source."""
     rows_per_shard: int = 500_000
