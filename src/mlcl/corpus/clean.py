@@ -17,7 +17,7 @@ from typing import Literal
 
 import regex
 
-from mlcl.core.languages import script
+from mlcl.core.languages import script, unicode_scripts
 from mlcl.core.text import normalise_key
 from mlcl.corpus import quality
 from mlcl.text import language_id
@@ -232,13 +232,6 @@ def _pair_reason(first: Version, other: Version, settings: CleanSettings) -> str
 
 # --- scripts ---------------------------------------------------------------------------------------------------------
 
-# ISO 15924 codes that stand for a mixture, or for a style, of the scripts that Unicode gives to characters.
-_PARTS = {
-    "Jpan": ("Hani", "Hira", "Kana"), "Hrkt": ("Hira", "Kana"), "Kore": ("Hang", "Hani"), "Hang": ("Hang", "Hani"),
-    "Hans": ("Hani", "Bopo"), "Hant": ("Hani", "Bopo"), "Hanb": ("Hani", "Bopo"), "Aran": ("Arab",),
-    "Latf": ("Latn",), "Latg": ("Latn",), "Cyrs": ("Cyrl",), "Syre": ("Syrc",), "Geok": ("Geor",),
-}  # fmt: skip
-
 
 @dataclass(frozen=True, slots=True)
 class ScriptLetters:
@@ -258,7 +251,7 @@ def script_letters(code: str) -> ScriptLetters | None:
     The `regex` module knows the scripts, but plain `re` classes made from its answer match several times faster.
     """
     try:
-        inside = "".join(rf"\p{{Script={part}}}" for part in _PARTS.get(code, (code,)))
+        inside = "".join(rf"\p{{Script={part}}}" for part in unicode_scripts(code))
         own = regex.findall(f"[{inside}]", _letters())
     except regex.error:
         return None

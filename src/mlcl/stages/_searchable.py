@@ -84,7 +84,7 @@ def read_texts(corpus: str, texts: str | None, languages: list[str] | None, limi
         return _with_vectors(path, texts, limit)
     rows: dict[tuple[str, str], None] = {}
     if path.is_dir():
-        for row in _of_corpus(path, languages):
+        for row in texts_of_corpus(path, languages):
             rows.setdefault(row)
             if len(rows) == limit:
                 break
@@ -101,7 +101,7 @@ def read_texts(corpus: str, texts: str | None, languages: list[str] | None, limi
     return Texts(list(rows))
 
 
-def _of_corpus(path: Path, languages: list[str] | None) -> Iterator[tuple[str, str]]:
+def texts_of_corpus(path: Path, languages: list[str] | None) -> Iterator[tuple[str, str]]:
     """(language, text) of every sentence, of the pairs first."""
     from mlcl.core.languages import canonical
     from mlcl.corpus.store import Corpus
