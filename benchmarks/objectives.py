@@ -22,12 +22,15 @@ from mlcl.core.environment import tune_environment
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+QUEUE = {"queue_size": 8192, "momentum": 0.99}
+LM = {"lm_weight": 0.1, "lm_share": 0.125, "tlm_share": 0.5, "mlm_probability": 0.15}
+NEITHER = {"queue_size": 0, "lm_weight": 0.0}
 OURS = {
-    "a": {"lm_weight": 0.0, "queue_size": 0},
-    "b": {"lm_weight": 0.0},
-    "c": {"queue_size": 0},
-    "d": {},
-    "f": {"info_nce_weight": 0.0, "queue_size": 0},
+    "a": NEITHER,
+    "b": NEITHER | QUEUE,
+    "c": NEITHER | LM,
+    "d": QUEUE | LM,
+    "f": NEITHER | LM | {"info_nce_weight": 0.0},
 }
 
 
@@ -37,7 +40,7 @@ def main() -> None:
     parser.add_argument("--corpus", required=True, help="corpus folder")
     parser.add_argument("--data", required=True, help="folder of the evaluation data")
     parser.add_argument("--out", required=True, type=Path, help="where the runs go")
-    parser.add_argument("--config", default=str(ROOT / "configs/reference-cpu.yaml"), help="settings of arm (d)")
+    parser.add_argument("--config", default=str(ROOT / "configs/reference-cpu.yaml"), help="what all arms share")
     parser.add_argument("--tokenizer", required=True, help="folder of the tokenizer that all arms share")
     parser.add_argument("--minutes", type=float, default=8.0, help="training time of an arm")
     parser.add_argument("--arms", default="a,b,c,d,e,e-init,d-pairs,f", help="which arms")
