@@ -124,7 +124,7 @@ def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ]
     )
     writer.write_mono([{"lang": "en", "text": text["en"], "group": -1, **place} for text in texts[300:]])
-    writer.close()
+    writer.close(origins={"made-up": {"licence": "CC0", "texts": writer.texts_per_origin["made-up"]}})
     return folder
 
 

@@ -54,6 +54,26 @@ def test_a_killed_run_resumes_bit_for_bit(tiny_settings, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_curriculum_resumes_bit_for_bit_across_the_end_of_a_stage(tiny_settings, tmp_path):
+    tiny_settings["sampling"] |= {
+        "max_repeats": 3.0,
+        "stages": [
+            {"until": 0.5, "alpha": 1.0},
+            {"until": 9, "alpha": 0.5, "pivot_share": 0.0, "origin_weights": {"made-up": 2.0}},
+            {"alpha": 0.0, "origin_caps": {"made-up": 1.0}},
+        ],
+    }
+    tiny_settings["training"] |= {"max_steps": 12, "save_steps": 4, "save_total_limit": 3}
+    words, run = command(tiny_settings, tmp_path), tmp_path / "run"
+    assert main(words) == 0
+    steady = weights(run)
+    for later in ("model", "checkpoint-8", "checkpoint-12"):  # as if killed between steps 4 and 8: stage 1 begins at 6
+        shutil.rmtree(run / later)
+    assert main([*words, "--resume"]) == 0
+    assert weights(run) == steady
+
+
+@pytest.mark.slow
 def test_two_processes_make_one_run(tiny_settings, tmp_path):
     tiny_settings["training"] |= {"max_steps": 4, "save_steps": 2, "mini_batch_tokens": 400}
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "mlcl"]
@@ -133,6 +153,9 @@ def test_an_output_that_exists_is_refused_and_untouched(tiny_settings, tmp_path,
         ("model", "pooling", "median", "unknown pooling 'median'"),
         ("sampling", "alpa", 0.5, "did you mean alpha?"),
         ("sampling", "pivot", "fr", "the corpus has no sentence in fr"),
+        ("sampling", "alpha", 2.0, "sampling.alpha is 2.0"),
+        ("sampling", "stages", [{"until": 0.5, "alfa": 1}], "unknown key 'sampling.stages.0.alfa'"),
+        ("sampling", "origin_caps", {"crawl": 0.5}, "the corpus has no origin 'crawl'"),
     ],
 )
 def test_wrong_settings_are_one_clear_line(tiny_settings, tmp_path, capsys, section, key, value, message):

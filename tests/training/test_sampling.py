@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from mlcl.core.errors import UserError
+from mlcl.training.mixing import Stage
 from mlcl.training.sampling import Sampler
 from mlcl.training.token_store import TokenStore
 
 
-def make_store(groups: list[tuple[int, list[str]]], mono: list[str] = ()) -> TokenStore:
+def make_store(groups: list[tuple[int, list[str]]], mono: list[str] = (), origin=None, origins=None) -> TokenStore:
     """A store with one token per sentence: its own index."""
     tags = [tag for _, tags in groups for tag in tags] + list(mono)
     languages = sorted(set(tags))
@@ -25,6 +26,8 @@ def make_store(groups: list[tuple[int, list[str]]], mono: list[str] = ()) -> Tok
         group=np.array(numbers + [-1] * len(mono)),
         parallel=len(numbers),
         languages=languages,
+        origin=np.zeros(count, np.uint16) if origin is None else np.asarray(origin),
+        origins=["made-up"] if origins is None else origins,
     )
 
 
@@ -114,3 +117,65 @@ def test_a_corpus_without_pairs_and_an_unknown_pivot_are_refused(store):
         Sampler(make_store([(0, ["en"]), (1, ["de"])]))
     with pytest.raises(UserError, match="'fr'"):
         Sampler(store, pivot="fr")
+
+
+@pytest.fixture
+def two_origins() -> TokenStore:
+    """800 en-de pairs of a crawl; 200 of them, and 100 en-sw pairs, of a curated source."""
+    groups = [(i, ["en", "de"]) for i in range(1000)] + [(1000 + i, ["en", "sw"]) for i in range(100)]
+    origin = [0] * 1600 + [1] * 600 + [1] * 40
+    return make_store(groups, mono=["yo"] * 40, origin=origin, origins=["crawl", "curated"])
+
+
+def origin_shares(sampler: Sampler, batches: range) -> np.ndarray:
+    drawn = np.zeros(2)
+    for number in batches:
+        draw = sampler.draw(number, 256, 64)
+        drawn += np.bincount(sampler.store.origin[draw.anchors], minlength=2)
+    return drawn / drawn.sum()
+
+
+def test_weights_and_caps_of_origins_show_in_the_draws(two_origins):
+    sampler = Sampler(two_origins)
+    sampler.follow([Stage(alpha=1.0)])
+    assert origin_shares(sampler, range(20))[0] == pytest.approx(1600 / 2200, abs=0.03)
+    sampler.follow([Stage(alpha=1.0, origin_caps={"crawl": 0.3})])
+    assert origin_shares(sampler, range(20))[0] == pytest.approx(0.3, abs=0.03)
+    sampler.follow([Stage(alpha=1.0, origin_weights={"crawl": 0.0})])
+    assert origin_shares(sampler, range(5)).tolist() == [0, 1]
+
+
+def test_a_tiny_language_is_not_repeated_beyond_the_limit(two_origins):
+    sw = two_origins.languages.index("sw")
+    for limit, least, most in ((None, 300, 1e9), (2.0, 0, 300)):
+        sampler = Sampler(two_origins, alpha=0.0, max_repeats=limit)
+        size, batches = 256, sampler.pairs // 256 + 1
+        draws = [sampler.draw(number, size) for number in range(batches)]
+        drawn = sum(
+            int(np.sum(two_origins.language[side] == sw)) for draw in draws for side in (draw.anchors, draw.positives)
+        )
+        assert least < drawn < most  # 100 sentences; as partners of the English side they come too
+
+
+def test_batches_of_a_curriculum_depend_on_their_number_and_the_ends_alone(two_origins):
+    stages = [Stage(end=5, alpha=1.0), Stage(end=9, alpha=0.5, origin_caps={"crawl": 0.2}), Stage(alpha=0.0)]
+    straight, resumed = Sampler(two_origins, seed=4), Sampler(two_origins, seed=4)
+    for sampler in (straight, resumed):
+        sampler.follow(stages)
+    assert [straight.stage_of(batch) for batch in (0, 4, 5, 8, 9, 1000)] == [0, 0, 1, 1, 2, 2]
+    run = [straight.draw(batch, 32, 8) for batch in range(12)]
+    for batch in (11, 5, 9, 4):  # any order: a batch needs none before it
+        again = resumed.draw(batch, 32, 8)
+        for name in ("anchors", "positives", "lm"):
+            assert np.array_equal(getattr(run[batch], name), getattr(again, name))
+    alone = Sampler(two_origins, seed=4)
+    alone.follow([stages[1]])
+    assert np.array_equal(alone.draw(7, 32, 8).anchors, run[7].anchors)
+
+
+def test_unknown_origins_and_limits_that_cannot_be_filled_are_refused(two_origins):
+    sampler = Sampler(two_origins)
+    with pytest.raises(UserError, match="no origin 'crwl'"):
+        sampler.follow([Stage(origin_caps={"crwl": 0.5})])
+    with pytest.raises(UserError, match=r"no more than 50 % of the draws be filled \(pairs, stage 1\)"):
+        sampler.follow([Stage(end=1), Stage(origin_caps={"crawl": 0.2, "curated": 0.3})])

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from mlcl.core.errors import UserError
 from mlcl.core.files import write_json
 from mlcl.core.progress import console, step, warn
+from mlcl.training.mixing import SamplingSettings
 
 
 @dataclass(frozen=True)
@@ -25,20 +26,6 @@ class TokenizerSettings:
     """Exponent of the language sampling for a new tokenizer."""
     max_sentences: int | None = None
     """Most sentences that a new tokenizer is trained on; None = a few per entry."""
-
-
-@dataclass(frozen=True)
-class SamplingSettings:
-    """Which pairs are drawn from the corpus."""
-
-    alpha: float = 0.5
-    """Languages are drawn by p ~ n^alpha: 1 = as the data lie, 0 = all alike."""
-    pivot: str | None = None
-    """A language that is favoured as the other side of a pair."""
-    pivot_share: float = 0.0
-    """Probability that the other side is the pivot, where the group has it; otherwise any language."""
-    dev_groups: int = 500
-    """Groups held out of training, for the retrieval score during training."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +77,7 @@ def run(config: Config) -> Path:
     from mlcl.corpus.store import Corpus
     from mlcl.model.model import MLCModel
     from mlcl.training.memory import keep_freed_memory
+    from mlcl.training.mixing import check, plan, steps_of_run
     from mlcl.training.retrieval_dev import DevPairs
     from mlcl.training.sampling import Sampler
     from mlcl.training.settings import model_config, training_arguments
@@ -105,6 +93,8 @@ def run(config: Config) -> Path:
     mlc_config = model_config(config.model)
     if config.sampling.pivot is not None:
         corpus.require([config.sampling.pivot])
+    batches_per_step = args.gradient_accumulation_steps * args.world_size
+    check(config.sampling, steps_of_run(args, 1_000_000), corpus.manifest.get("origins"))
 
     console.quiet = args.process_index > 0
     with args.main_process_first(local=False):
@@ -119,11 +109,21 @@ def run(config: Config) -> Path:
             store = open_or_build(corpus, tokenizer, min(args.max_length, longest), out)
     if checkpoint is None and config.model.get("model_name") is None:
         _initialise(model, store, tokenizer, config.initialisation)
-    sampler = Sampler(store, seed=args.seed, **asdict(config.sampling))
+    sampling = config.sampling
+    sampler = Sampler(
+        store,
+        pivot=sampling.pivot,
+        max_repeats=sampling.max_repeats,
+        dev_groups=sampling.dev_groups,
+        seed=args.seed,
+        with_lm=args.uses_lm,
+    )
+    source = CorpusSource(sampler, BatchSettings(pairs=args.per_device_train_batch_size))
+    sampler.follow(plan(sampling, steps_of_run(args, len(source)), batches_per_step))
     trainer = MLCTrainer(
         model=model,
         args=args,
-        train_dataset=CorpusSource(sampler, BatchSettings(pairs=args.per_device_train_batch_size)),
+        train_dataset=source,
         eval_dataset=DevPairs.from_sampler(sampler),
         processing_class=tokenizer,
     )

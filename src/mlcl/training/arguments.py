@@ -60,8 +60,9 @@ class MLCTrainingArguments(TrainingArguments):
         self.use_cpu = self.use_cpu or not torch.cuda.is_available()  # transformers refuses bf16 on a CPU otherwise
         if self.bf16 is None:
             self.bf16 = bf16_pays() and not self.fp16
-        if self.max_minutes is not None and self.max_steps <= 0:
-            self.max_steps = 10_000_000  # the clock ends the run
+        self.ends_by_clock = self.max_minutes is not None and self.max_steps <= 0
+        if self.ends_by_clock:
+            self.max_steps = 10_000_000
         super().__post_init__()
         problems = [
             f"{name} is {value}, it must be {rule}"

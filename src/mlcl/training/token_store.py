@@ -1,8 +1,8 @@
 """The corpus as token ids on disk: tokenised once, read through memory maps.
 
 In: a `Corpus` and a tokenizer. Out: a folder with all token ids in one flat file and, for every sentence, where it
-starts, its language and its group. Sentences of pairs come first, then monolingual ones. Nothing but the maps is in
-memory, so that the corpus may be larger than it.
+starts, its language, its origin and its group. Sentences of pairs come first, then monolingual ones. Nothing but the
+maps is in memory, so that the corpus may be larger than it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from mlcl.core.files import atomic_directory, read_json, write_json
 from mlcl.core.progress import track
 from mlcl.corpus.store import Corpus
 
-_VERSION = 1
+_VERSION = 2  # 2: origins
 _BLOCK = 8192  # sentences that are tokenised in one call
-Sentence = tuple[str, int, str]  # language tag, group, text
+Sentence = tuple[str, int, str, str]  # language tag, group, origin, text
 
 
 @dataclass(slots=True)
@@ -37,6 +37,8 @@ class TokenStore:
         group: (N,) group id, -1 = none.
         parallel: The first `parallel` sentences come from pairs, the others are monolingual.
         languages: Canonical tags.
+        origin: (N,) index into `origins`.
+        origins: Names of the data sets.
     """
 
     tokens: np.ndarray
@@ -45,6 +47,8 @@ class TokenStore:
     group: np.ndarray
     parallel: int
     languages: list[str]
+    origin: np.ndarray
+    origins: list[str]
 
     def __len__(self) -> int:
         return len(self.language)
@@ -58,10 +62,11 @@ class TokenStore:
         """Map a finished store."""
         meta = read_json(folder / "meta.json")
         arrays: dict[str, Any] = {
-            name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("offsets", "language", "group")
+            name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("offsets", "language", "group", "origin")
         }
         tokens = np.memmap(folder / "tokens.bin", dtype=meta["dtype"], mode="r")
-        return cls(tokens=tokens, parallel=meta["parallel"], languages=meta["languages"], **arrays)
+        names = {key: meta[key] for key in ("parallel", "languages", "origins")}
+        return cls(tokens=tokens, **names, **arrays)
 
 
 def open_or_build(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, max_length: int, fallback: Path) -> TokenStore:
@@ -95,9 +100,9 @@ def fingerprint(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, max_length: 
 def _build(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, max_length: int, out: Path) -> TokenStore:
     dtype = np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32
     languages: dict[str, int] = {}
+    origins: dict[str, int] = {}
     lengths: list[np.ndarray] = []
-    language: list[np.ndarray] = []
-    group: list[np.ndarray] = []
+    columns: dict[str, list[np.ndarray]] = {"language": [], "group": [], "origin": []}
     parallel = 0
     rows = sum(corpus.manifest["rows"].values())
     with atomic_directory(out) as partial, (partial / "tokens.bin").open("wb") as sink:
@@ -105,20 +110,27 @@ def _build(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, max_length: int, 
         for sentences, is_parallel in sources:
             blocks = track(_blocks(sentences), "tokenising sentences", total=None if not rows else rows // _BLOCK)
             for block in blocks:
-                ids = encode(tokenizer, [text for _, _, text in block], max_length)
+                ids = encode(tokenizer, [text for *_, text in block], max_length)
                 np.concatenate([np.asarray(sequence, dtype=dtype) for sequence in ids]).tofile(sink)
                 lengths.append(np.array([len(sequence) for sequence in ids], dtype=np.int64))
-                language.append(np.array([languages.setdefault(tag, len(languages)) for tag, _, _ in block], np.uint16))
-                group.append(np.array([number for _, number, _ in block], dtype=np.int64))
+                tags, groups, names, _ = zip(*block, strict=True)
+                columns["language"].append(_codes(tags, languages))
+                columns["group"].append(np.array(groups, dtype=np.int64))
+                columns["origin"].append(_codes(names, origins))
                 parallel += len(block) if is_parallel else 0
         if not lengths:
             raise UserError("the corpus has no sentence", path=corpus.path)
         np.save(partial / "offsets.npy", np.concatenate([[0], np.cumsum(np.concatenate(lengths))]))
-        np.save(partial / "language.npy", np.concatenate(language))
-        np.save(partial / "group.npy", np.concatenate(group))
-        meta = {"dtype": np.dtype(dtype).name, "parallel": parallel, "languages": list(languages)}
-        write_json(partial / "meta.json", meta)
+        for name, parts in columns.items():
+            np.save(partial / f"{name}.npy", np.concatenate(parts))
+        meta = {"dtype": np.dtype(dtype).name, "parallel": parallel}
+        write_json(partial / "meta.json", {**meta, "languages": list(languages), "origins": list(origins)})
     return TokenStore.open(out)
+
+
+def _codes(names: Iterable[str], known: dict[str, int]) -> np.ndarray:
+    """Names as numbers of 16 bits, in the order in which they first come."""
+    return np.array([known.setdefault(name, len(known)) for name in names], dtype=np.uint16)
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_length: int) -> list[list[int]]:
@@ -133,22 +145,25 @@ def _backend(tokenizer: PreTrainedTokenizerBase) -> Any:
 
 
 def _pair_sentences(corpus: Corpus) -> Iterator[Sentence]:
-    """Every distinct (language, group, text) of the pairs, once.
+    """Every distinct (language, group, text) of the pairs, once, with the origin where it comes first.
 
     A record with k versions is k - 1 neighbouring rows with the same source, so that most repetitions are inside one
     batch; those that are not cost a little disk and change no group.
     """
-    columns = ["source_lang", "target_lang", "source", "target", "group"]
+    columns = ["source_lang", "target_lang", "source", "target", "group", "origin"]
     for batch in corpus.pair_batches(columns=columns):
-        source_lang, target_lang, source, target, group = (batch.column(name).to_pylist() for name in columns)
-        seen = dict.fromkeys(zip(source_lang, group, source, strict=True))
-        seen.update(dict.fromkeys(zip(target_lang, group, target, strict=True)))
-        yield from seen
+        source_lang, target_lang, source, target, group, origin = (batch.column(name).to_pylist() for name in columns)
+        seen: dict[tuple[str, int, str], str] = {}
+        for language, text in ((source_lang, source), (target_lang, target)):
+            for sentence, name in zip(zip(language, group, text, strict=True), origin, strict=True):
+                seen.setdefault(sentence, name)
+        yield from ((language, number, name, text) for (language, number, text), name in seen.items())
 
 
 def _mono_sentences(corpus: Corpus) -> Iterator[Sentence]:
-    for batch in corpus.mono_batches(columns=["lang", "group", "text"]):
-        yield from zip(*(batch.column(name).to_pylist() for name in ("lang", "group", "text")), strict=True)
+    columns = ["lang", "group", "origin", "text"]
+    for batch in corpus.mono_batches(columns=columns):
+        yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
 
 
 def _blocks(sentences: Iterable[Sentence]) -> Iterator[list[Sentence]]:
