@@ -37,8 +37,14 @@ def cld2() -> tuple[Answer, frozenset[str]]:
     """Compact Language Detector 2."""
     import pycld2
 
+    def one(text: str) -> str | None:
+        try:
+            return tag(pycld2.detect(text.encode("utf-8"))[2][0][1])
+        except pycld2.error:  # it calls texts with some valid characters invalid UTF-8
+            return None
+
     def answer(texts: Sequence[str]) -> list[str | None]:
-        return [tag(pycld2.detect(text.encode("utf-8"))[2][0][1]) for text in texts]
+        return list(map(one, texts))
 
     return answer, known(code for _, code in pycld2.LANGUAGES)
 

@@ -92,3 +92,10 @@ def test_length_ratio_knows_that_han_characters_say_more() -> None:
 def test_unknown_scripts_are_not_judged() -> None:
     assert script_letters("Zyyy") is None
     assert script_letters("Qaaa") is None
+
+
+def test_arabic_shapes_become_letters() -> None:
+    assert clean_text("ﺍﻟﺴﻼﻡ ﻋﻠﻴﻜﻢ") == "السلام عليكم"
+    assert clean_text("ﻣﹷﺪرسة ﻛﺘﺎبﹲ") == "مـَدرسة كتابٌ"  # a vowel sign alone stands on a space in Unicode's own form
+    assert clean_text("ﷺ") == "صلى الله عليه وسلم"
+    assert clean_text("ﬁne ½ ①") == "ﬁne ½ ①"  # only the Arabic ranges are touched

@@ -39,7 +39,7 @@ def test_clusters_are_those_of_exact_similarities(tmp_path):
     edited = [text.replace(" ", "  ", 1) + " now" for text in base[:30]]
     texts = base + edited + base[:3]
     found = run(texts, tmp_path)
-    sets = [set(near._shingles(text)) for text in texts]
+    sets = [set(near.shingles(text)) for text in texts]
     jaccard = np.array([[len(a & b) / len(a | b) for b in sets] for a in sets])
     together = found[:, None] == found[None, :]
     assert together[jaccard > 0.85].all()

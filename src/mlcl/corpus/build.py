@@ -24,9 +24,10 @@ from mlcl.core.files import atomic_directory, refuse_existing
 from mlcl.core.languages import canonical
 from mlcl.core.progress import step, track, warn
 from mlcl.core.text import key_hash
-from mlcl.corpus import dedup, near, quality
+from mlcl.corpus import dedup, near, quality, whole
 from mlcl.corpus.clean import CleanSettings, clean_text, filter_versions, versions
-from mlcl.corpus.sources import Source, SourceReport, evaluation_keys, read_source
+from mlcl.corpus.decontaminate import NearIndex
+from mlcl.corpus.sources import Source, SourceReport, evaluation_keys, evaluation_texts, read_source
 from mlcl.corpus.spool import Spool
 from mlcl.corpus.store import Corpus, CorpusWriter
 from mlcl.corpus.tally import Tally
@@ -48,6 +49,9 @@ class BuildSettings:
     near_duplicates: float | None = None
     """Jaccard similarity of shingles from which on two texts of a language are one, such as 0.8; only equal texts are
     when not given. A pair is dropped when both of its sides came before."""
+    near_evaluation: float | None = None
+    """Jaccard similarity of shingles from which on a text is too close to an evaluation text, such as 0.7; only equal
+    texts are when not given. The whole record is dropped."""
     max_bad_share: float = 0.01
     """Largest tolerated share of malformed rows in a source."""
     rows_per_shard: int = 500_000
@@ -78,16 +82,19 @@ def build(
     with atomic_directory(out, overwrite) as folder:
         with step("reading evaluation texts to keep out"):
             forbidden = evaluation_keys(settings.evaluation, root, settings.max_bad_share, show_progress)
+            near_index = _near_index(settings, root, show_progress)
 
         with step("reading and cleaning"):
             spool = Spool(folder / "spool.arrow")
             texts_read = _read(settings, root, forbidden, spool, tally, reports, show_progress)
-            records, languages, keys = spool.finish()
+            spooled = whole.Versions(*spool.finish(), spool.batches)
 
         with step("deduplicating and grouping"):
+            spooled, ratios = whole.filter_whole(spooled, settings.clean, near_index, tally)
+            records, languages, keys = spooled.records, spooled.languages, spooled.keys
             keep = exact = dedup.keep_first(records, languages, keys)
             if settings.near_duplicates is not None:
-                keys = near.near_keys(spool.batches(), languages, keys, settings.near_duplicates, folder)
+                keys = near.near_keys(spooled.batches(), languages, keys, settings.near_duplicates, folder)
                 keep = dedup.keep_first(records, languages, keys)
             groups = np.full(len(keep), -1, dtype=np.int64)
             groups[keep] = dedup.group_ids(records[keep], keys[keep])
@@ -98,7 +105,7 @@ def build(
 
         with step("writing the corpus"):
             writer = CorpusWriter(folder, settings.rows_per_shard)
-            summary = _write(spool, records, keep, exact, groups, writer, tally, show_progress)
+            summary = _write(spooled, keep, exact, groups, writer, tally, show_progress)
             spool.path.unlink()
             origins = _origins(settings.sources, writer.texts_per_origin)
             manifest = writer.close(
@@ -107,6 +114,7 @@ def build(
                 evaluation_texts=len(forbidden),
                 origins=origins,
                 drops=tally.entries(),
+                length_ratios=ratios,
                 sources=[report.as_dict(root) for report in reports],
             )
             wanted = {canonical(language) for language in settings.languages or ()}
@@ -133,6 +141,16 @@ def _check(settings: BuildSettings, root: Path) -> None:
     quality.check(settings.clean)
     if settings.near_duplicates is not None:
         near.check(settings.near_duplicates)
+    if settings.near_evaluation is not None:
+        near.check(settings.near_evaluation, "near_evaluation")
+
+
+def _near_index(settings: BuildSettings, root: Path, show: bool) -> NearIndex | None:
+    """The evaluation texts as those that a build with `near_evaluation` keeps away from."""
+    if settings.near_evaluation is None:
+        return None
+    texts = evaluation_texts(settings.evaluation, root, settings.max_bad_share, show)
+    return NearIndex(texts, settings.near_evaluation)
 
 
 def _read(
@@ -173,8 +191,7 @@ def _read(
 
 
 def _write(
-    spool: Spool,
-    records: NDArray[np.int64],
+    spooled: whole.Versions,
     keep: NDArray[np.bool_],
     exact: NDArray[np.bool_],
     groups: NDArray[np.int64],
@@ -190,7 +207,7 @@ def _write(
     largest = int(sizes.argmax())
     largest_samples: list[str] = []
     start = 0
-    for table in track(spool.batches(), "writing", show=show):
+    for table in track(spooled.batches(), "writing", show=show):
         part = slice(start, start + table.num_rows)
         start += table.num_rows
         kept, group = keep[part], groups[part]
@@ -198,7 +215,7 @@ def _write(
             for row in table.filter(pa.array(lost)).select(["origin", "lang", "text"]).to_pylist():
                 tally.add(reason, row["origin"], row["lang"], row["text"])
 
-        first = dedup.first_version(records[part])
+        first = dedup.first_version(spooled.records[part])
         alone = np.bincount(first, minlength=len(first))[first] == 1
         targets = np.flatnonzero(kept & (first != np.arange(len(first))))
         sources = first[targets]

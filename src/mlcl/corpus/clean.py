@@ -52,6 +52,17 @@ class CleanSettings:
     """Drop translations whose numbers of two digits or more differ."""
     same_links: bool = False
     """Drop translations with another number of web addresses."""
+    min_shared_names: float = 0.0
+    """Smallest share of names that a translation keeps, where both are in one script or one has names in Latin letters
+    between its own; 0 = any. Many names are translated: 0.2 drops those that share none."""
+    one_language: bool = False
+    """Drop lines that are written in several languages, by the identifier of language_id."""
+    length_deviations: float | None = None
+    """Robust standard deviations that the length of a translation may be away from what the corpus shows for its two
+    languages, such as 4; not judged when not given, nor for two languages with fewer than 200 pairs."""
+    boilerplate_documents: int | None = None
+    """A text that stands in so many documents of one origin is boilerplate (menus, notices), such as 20; none is when
+    not given. Texts without a document are not judged."""
     word_lists: dict[str, str] = field(default_factory=dict)
     """Language -> file of words, one a line, that a text must not have; `*` is for all languages."""
     personal_data: Literal["keep", "mask", "drop"] = "keep"
@@ -88,14 +99,24 @@ _INVISIBLE = re.compile(
 )
 
 
+# Positional shapes of Arabic letters and their ligatures, as old software and PDF files write them.
+_ARABIC_SHAPES = re.compile("[\ufb50-\ufdff\ufe70-\ufefc]")
+
+
 def clean_text(text: str) -> str:
-    """NFC, without control and invisible characters, every run of white space one space; idempotent."""
+    """NFC, no control and invisible characters, Arabic shapes as letters, white space as one space; idempotent."""
     if not text.isprintable():  # quick and true of most texts; it is false for all that _INVISIBLE has
         text = _INVISIBLE.sub("", text)
     if not text.isascii():
+        text = _ARABIC_SHAPES.sub(_arabic_letters, text)
         # NFC turns some spaces into others, and taking characters out above may let two others compose.
         text = unicodedata.normalize("NFC", text)
     return " ".join(text.split())
+
+
+def _arabic_letters(match: re.Match[str]) -> str:
+    """The letters of a shape (NFKC). A vowel sign written alone stands on a space there, which would cut the word."""
+    return unicodedata.normalize("NFKC", match[0]).removeprefix(" ")
 
 
 # --- filters on one text ---------------------------------------------------------------------------------------------

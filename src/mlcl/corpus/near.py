@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -23,15 +24,17 @@ from mlcl.corpus.dedup import Int, connected_components
 LEAST, SHORTEST = 0.5, 20
 """Smallest Jaccard similarity that the bands can find; characters from which on a text is compared."""
 
-_PERMUTATIONS, _ROWS = (
-    64,
-    4,
-)  # 16 bands of 4: texts of similarity 0.8 share one with probability 0.9998, of 0.6 with 0.89
+PERMUTATIONS, ROWS = 64, 4
+"""16 bands of 4: texts of similarity 0.8 share one with probability 0.9998, of 0.6 with 0.89."""
+
+Signatures: TypeAlias = NDArray[np.uint32]
+"""(N, PERMUTATIONS), a row a text."""
+
 _SYLLABLES = re.compile("[\u1100-\u11ff\u3040-\u30ff\u3130-\u318f\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 _SEED = 1
 
 
-def check(similarity: float) -> None:
+def check(similarity: float, setting: str = "near_duplicates") -> None:
     """Refuse a similarity that cannot be searched for, or a missing package.
 
     Raises:
@@ -39,7 +42,7 @@ def check(similarity: float) -> None:
     """
     if not LEAST <= similarity <= 1:
         raise UserError(
-            f"near_duplicates is {similarity}",
+            f"{setting} is {similarity}",
             remedy=f"give a Jaccard similarity from {LEAST} to 1, such as 0.8, or none",
         )
     require("rensa", "filters")
@@ -58,7 +61,7 @@ def near_keys(tables: Iterable[pa.Table], languages: Int, keys: Int, similarity:
     _, first, member = np.unique(np.stack([languages, keys]), axis=1, return_index=True, return_inverse=True)
     member = member.ravel()
     path = folder / "signatures.npy"
-    shape = (len(first), _PERMUTATIONS)
+    shape = (len(first), PERMUTATIONS)
     signatures = np.lib.format.open_memmap(path, "w+", np.uint32, shape)
     long_enough = np.zeros(len(first), dtype=bool)
     is_first = np.zeros(len(keys), dtype=bool)
@@ -69,10 +72,10 @@ def near_keys(tables: Iterable[pa.Table], languages: Int, keys: Int, similarity:
         texts = table["text"].take(pa.array(here)).to_pylist()
         rows = member[start + here]
         start += table.num_rows
-        for row, shingles in zip(rows.tolist(), map(_shingles, texts), strict=True):
-            if shingles:
+        for row, pieces in zip(rows.tolist(), map(shingles, texts), strict=True):
+            if pieces:
                 long_enough[row] = True
-                signatures[row] = _signature(shingles)
+                signatures[row] = signature(pieces)
     rows = np.flatnonzero(long_enough)
     roots = np.arange(len(first))
     if len(rows):
@@ -84,7 +87,7 @@ def near_keys(tables: Iterable[pa.Table], languages: Int, keys: Int, similarity:
     return keys[first[roots]][member]
 
 
-def _shingles(text: str) -> list[str]:
+def shingles(text: str) -> list[str]:
     """The shingles of a text; none of one that is too short to compare."""
     key = normalise_key(text)
     syllables = len(_SYLLABLES.findall(key)) > len(key) // 2
@@ -94,15 +97,16 @@ def _shingles(text: str) -> list[str]:
     return [key[place : place + size] for place in range(len(key) - size + 1)]
 
 
-def _signature(shingles: list[str]) -> list[int]:
+def signature(pieces: list[str]) -> list[int]:
+    """The MinHash values of a set of shingles, `PERMUTATIONS` of them."""
     from rensa import RMinHash
 
-    minhash = RMinHash(num_perm=_PERMUTATIONS, seed=_SEED)
-    minhash.update(shingles)
+    minhash = RMinHash(num_perm=PERMUTATIONS, seed=_SEED)
+    minhash.update(pieces)
     return minhash.digest()  # type: ignore[no-any-return]
 
 
-def _clusters(signatures: NDArray[np.uint32], order: Int, languages: Int, similarity: float) -> Int:
+def _clusters(signatures: Signatures, order: Int, languages: Int, similarity: float) -> Int:
     """For each of the texts in `order` (M,), the place in it of the first text of its cluster."""
     a, b = [], []
     for left, right in _candidates(signatures, order, languages):
@@ -114,10 +118,10 @@ def _clusters(signatures: NDArray[np.uint32], order: Int, languages: Int, simila
     return connected_components(len(order), np.concatenate(a), np.concatenate(b))
 
 
-def _candidates(signatures: NDArray[np.uint32], order: Int, languages: Int) -> Iterator[tuple[Int, Int]]:
+def _candidates(signatures: Signatures, order: Int, languages: Int) -> Iterator[tuple[Int, Int]]:
     """Places of texts that share a band: each with the first one that has it, and with the one before."""
-    for band in range(0, _PERMUTATIONS, _ROWS):
-        columns = np.ascontiguousarray(signatures[order, band : band + _ROWS])
+    for band in range(0, PERMUTATIONS, ROWS):
+        columns = np.ascontiguousarray(signatures[order, band : band + ROWS])
         _, bucket = np.unique(np.column_stack([languages, columns]), axis=0, return_inverse=True)
         sorted_places = np.argsort(bucket.ravel(), kind="stable")
         values = bucket.ravel()[sorted_places]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from mlcl.core.errors import UserError, require
 from mlcl.core.files import existing, read_text_lines
 from mlcl.core.languages import base, canonical
+from mlcl.corpus import names
 from mlcl.text import language_id, personal_data
 
 if TYPE_CHECKING:
@@ -36,9 +37,19 @@ def check(settings: CleanSettings) -> None:
     Raises:
         UserError: an unknown identifier, a missing package or file, or a value out of range.
     """
-    for name in ("min_distinct_words", "min_language_confidence"):
+    for name in ("min_distinct_words", "min_language_confidence", "min_shared_names"):
         if not 0 <= getattr(settings, name) <= 1:
             raise UserError(f"clean.{name} is {getattr(settings, name)}, it must be in [0, 1]")
+    if settings.length_deviations is not None and settings.length_deviations <= 0:
+        raise UserError(
+            f"clean.length_deviations is {settings.length_deviations}", remedy="give one above 0, such as 4"
+        )
+    if settings.boilerplate_documents is not None and settings.boilerplate_documents < 2:
+        raise UserError(
+            f"clean.boilerplate_documents is {settings.boilerplate_documents}", remedy="give 2 or more, such as 20"
+        )
+    if settings.one_language and settings.language_id is None:
+        raise UserError("clean.one_language needs an identifier", remedy="set clean.language_id to fasttext")
     if settings.language_id is not None:
         language_id.identify(["-"], settings.language_id)
     if settings.fix_encoding:
@@ -72,6 +83,13 @@ def wrong_language(text: str, lang: str, settings: CleanSettings) -> str | None:
     return None if guess.tag is None or language_id.same_language(guess.tag, lang) else "wrong language"
 
 
+def several_languages(text: str, lang: str, settings: CleanSettings) -> str | None:
+    """Lines of 24 words or more that an identifier finds to be written in two languages or more."""
+    if not settings.one_language or settings.language_id is None:
+        return None
+    return "several languages" if language_id.mixed(text, settings.language_id) else None
+
+
 def repetition(text: str, lang: str, settings: CleanSettings) -> str | None:
     """Texts that say few different words many times; texts without spaces are judged by shingles of letters."""
     if settings.min_distinct_words <= 0:
@@ -99,7 +117,7 @@ def with_personal_data(text: str, lang: str, settings: CleanSettings) -> str | N
     return "personal data" if settings.personal_data == "drop" and personal_data.find(text) else None
 
 
-TEXT_FILTERS = (wrong_language, repetition, listed_word, with_personal_data)
+TEXT_FILTERS = (wrong_language, several_languages, repetition, listed_word, with_personal_data)
 
 
 # --- filters on a text beside the first version ----------------------------------------------------------------------
@@ -119,7 +137,15 @@ def links_differ(first: Version, other: Version, settings: CleanSettings) -> str
     return "links differ" if len(_LINK.findall(first.text)) != len(_LINK.findall(other.text)) else None
 
 
-PAIR_FILTERS = (numbers_differ, links_differ)
+def names_differ(first: Version, other: Version, settings: CleanSettings) -> str | None:
+    """Translations that share fewer of their names than asked for; see `names` for what it can judge."""
+    if settings.min_shared_names <= 0:
+        return None
+    shared = names.shared_names(first.text, first.lang, other.text, other.lang)
+    return "names differ" if shared is not None and shared < settings.min_shared_names else None
+
+
+PAIR_FILTERS = (numbers_differ, links_differ, names_differ)
 
 
 def _numbers(text: str) -> Counter[str]:

@@ -94,11 +94,14 @@ def read_source(
 
 def evaluation_keys(sources: Iterable[Source], root: Path, max_bad_share: float, show: bool = True) -> frozenset[int]:
     """Hashes of the normalised texts of evaluation sources, for decontamination by exact match."""
+    texts = evaluation_texts(sources, root, max_bad_share, show)
+    return frozenset(key_hash(key) for text in texts if (key := normalise_key(text)))
+
+
+def evaluation_texts(sources: Iterable[Source], root: Path, max_bad_share: float, show: bool = True) -> Iterator[str]:
+    """The texts of evaluation sources, in all their languages."""
     reports: list[SourceReport] = []
-    return frozenset(
-        key_hash(key)
-        for source in sources
-        for record in read_source(source, root, max_bad_share, reports, show)
-        for _, text in record.texts
-        if (key := normalise_key(text))
-    )
+    for source in sources:
+        for record in read_source(source, root, max_bad_share, reports, show):
+            for _, text in record.texts:
+                yield text

@@ -32,6 +32,9 @@ class Config:
     near_duplicates: float | None = None
     """Jaccard similarity of shingles from which on two texts of a language are one, such as 0.8; only equal texts are
     when not given. A pair is dropped when both of its sides came before."""
+    near_evaluation: float | None = None
+    """Jaccard similarity of shingles from which on a text is too close to an evaluation text, such as 0.7; only equal
+    texts are when not given. The whole record is dropped."""
     max_bad_share: float = 0.01
     """Largest tolerated share of malformed rows in a source."""
     rows_per_shard: int = 500_000
