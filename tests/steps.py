@@ -19,6 +19,7 @@ from mlcl.training.forward import attach
 from mlcl.training.momentum import MomentumEncoder
 from mlcl.training.step import Objective
 from mlcl.training.temperature import Temperature
+from mlcl.training.terms import Context, FurtherTerms
 
 VOCABULARY = 50
 
@@ -104,7 +105,8 @@ def objective_for(model: MLCModel, folder: Any, autocast: Any = nullcontext, **o
         chance = torch.Generator().manual_seed(0)
         queue.enqueue(F.normalize(torch.randn(9, 16, generator=chance), dim=-1), torch.arange(9) - 1)
     temperature = Temperature(args.temperature, learnable=args.learnable_temperature)
-    return Objective(args, temperature, momentum, queue, autocast)
+    further = FurtherTerms(args.objectives, Context(16, ("a", "b"), {"ids", "languages", "negatives"}))
+    return Objective(args, temperature, momentum, queue, autocast, further)
 
 
 def gradients(model: torch.nn.Module, objective: Objective) -> dict[str, torch.Tensor]:

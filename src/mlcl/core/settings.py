@@ -12,6 +12,7 @@ import re
 import types
 import typing
 from collections.abc import Iterable, Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple, Union
 
@@ -160,3 +161,40 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     if close := difflib.get_close_matches(word, known, n=1, cutoff=0.6):
         return f"did you mean {close[0]}?"
     return f"known: {', '.join(known)}" if 0 < len(known) <= 12 else None
+
+
+def unknown_key(name: str, key: str, known: Iterable[str]) -> str:
+    """What is wrong with a key that is not among the known ones; `name` is its full dotted name."""
+    hint = did_you_mean(key, known)
+    return f"unknown key {name}" + (f" ({hint})" if hint else "")
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a YAML value can be what the annotation says; annotations richer than that are left to the class."""
+    origin = typing.get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return any(fits(value, option) for option in typing.get_args(hint))
+    if origin is typing.Literal:
+        return value in typing.get_args(hint)
+    if hint is type(None):
+        return value is None
+    if hint is bool:
+        return isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is str or (isinstance(hint, type) and issubclass(hint, Enum)):
+        return isinstance(value, str)
+    if origin in (dict, list):
+        return isinstance(value, origin)
+    if hint in (dict, list):
+        return isinstance(value, hint)
+    return True
+
+
+def type_name(hint: Any) -> str:
+    """An annotation as a user reads it."""
+    if typing.get_origin(hint) is typing.Literal:
+        return " or ".join(map(str, typing.get_args(hint)))
+    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")

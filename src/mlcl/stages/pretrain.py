@@ -226,9 +226,12 @@ def _check_vocabulary(model: Any, tokenizer: Any) -> None:
 
 
 def _describe(model: Any, sampler: Any, args: Any) -> None:
+    from mlcl.training.terms import parse
+
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     terms = [f"{args.info_nce_weight:g} x InfoNCE"] if args.info_nce_weight else []
     terms += [f"{args.lm_weight:g} x LM"] if args.uses_lm else []
+    terms += [f"{term.weight:g} x {name}" for name, term in parse(args.objectives).items() if term.weight]
     queue = f", queue of {args.queue_size:,}" if args.uses_queue else ""
     console.print(
         f"  {millions:.1f} M parameters, {sampler.pairs:,} sentences with a translation in "

@@ -10,6 +10,7 @@ from transformers import TrainingArguments
 
 from mlcl.core.errors import UserError
 from mlcl.core.hardware import bf16_pays
+from mlcl.training import terms
 from mlcl.training.temperature import RANGE
 
 _HELP = "help"
@@ -23,8 +24,8 @@ def _option(default: Any, text: str) -> Any:
 class MLCTrainingArguments(TrainingArguments):
     """Arguments of `MLCTrainer`: all of `transformers.TrainingArguments`, and the following.
 
-    `per_device_train_batch_size` counts pairs. J = info_nce_weight * InfoNCE + lm_weight * LM, each term under its own
-    mean.
+    `per_device_train_batch_size` counts pairs. J = info_nce_weight * InfoNCE + lm_weight * LM + what `objectives` name,
+    each term under its own mean.
 
     Raises:
         UserError: values that cannot be trained with; all of them are named at once.
@@ -43,6 +44,10 @@ class MLCTrainingArguments(TrainingArguments):
     mlm_probability: float = _option(0.15, "Share of tokens that are masked.")
     queue_size: int = _option(0, "Keys in the queue of negatives; 0 = no queue and no momentum encoder.")
     momentum: float = _option(0.995, "Momentum of the key encoder, per optimiser update.")
+    objectives: dict[str, Any] = field(
+        default_factory=dict,
+        metadata={_HELP: "Further terms of J: name -> weight, or name -> settings (files of mlcl/training/terms)."},
+    )
     mini_batch_tokens: int | None = _option(
         None,
         "Gradient caching: most tokens that are encoded at once, for batches that do not fit into memory. The gradient "
@@ -90,7 +95,8 @@ class MLCTrainingArguments(TrainingArguments):
             problems.append(f"temperature is {self.temperature}, a learnable one must start in {list(RANGE)}")
         if self.learnable_temperature and self.fp16:
             problems.append("learnable_temperature cannot be used with fp16 and its loss scale, use bf16")
-        if self.info_nce_weight == 0 and not self.uses_lm:
+        further = terms.parse(self.objectives)
+        if self.info_nce_weight == 0 and not self.uses_lm and not any(term.weight for term in further.values()):
             problems.append("info_nce_weight is 0 and so is lm_weight or lm_share, nothing would be trained")
         if problems:
             raise UserError("; ".join(problems))
@@ -99,6 +105,11 @@ class MLCTrainingArguments(TrainingArguments):
     def uses_lm(self) -> bool:
         """Whether the LM term is part of the objective."""
         return self.lm_weight > 0 and self.lm_share > 0
+
+    @property
+    def uses_pairs(self) -> bool:
+        """Whether a term sees the embeddings of the pairs."""
+        return self.info_nce_weight > 0 or any(term.weight > 0 for term in terms.parse(self.objectives).values())
 
     @property
     def uses_queue(self) -> bool:

@@ -33,6 +33,8 @@ class Batch:
         hard_negatives: M.
         ids: (B,) group ids, -1 = none.
         negative_ids: (M,) group ids of the hard negatives.
+        languages: (B, 2) numbers of the languages of anchors and positives, -1 = unknown.
+        columns: Further rows (B, ...) by name, for terms that need them.
         tokens: Real tokens in all.
     """
 
@@ -44,6 +46,8 @@ class Batch:
     keys: Packed | None = None
     hard_negatives: int = 0
     negative_ids: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+    languages: Tensor = field(default_factory=lambda: torch.empty(0, 2, dtype=torch.long))
+    columns: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def tokens(self) -> int:
@@ -62,6 +66,8 @@ class Batch:
             keys=move(self.keys),
             hard_negatives=self.hard_negatives,
             negative_ids=self.negative_ids.to(device),
+            languages=self.languages.to(device),
+            columns={name: rows.to(device) for name, rows in self.columns.items()},
         )
 
 
@@ -161,6 +167,7 @@ def make_batch(
         keys=(pack(positives) if len(positives) else filler()) if with_keys else None,
         hard_negatives=len(hard_negatives),
         negative_ids=torch.full((len(hard_negatives),), -1, dtype=torch.long),
+        languages=torch.full((len(anchors), 2), -1, dtype=torch.long),
     )
 
 

@@ -4,7 +4,7 @@ In: a batch and a bound on the tokens that are encoded at once. Out: the gradien
 on the whole batch:
 
 1. each chunk is encoded without a graph; only its embeddings and the random state before it are kept;
-2. InfoNCE over all embeddings gives its gradient with respect to each embedding (and to the temperature);
+2. the terms over all embeddings give their gradient with respect to each embedding (and to the temperature);
 3. each chunk is encoded again, with a graph and the same random state, and that gradient goes back through it.
 
 The LM term is a sum over tokens, so each chunk adds its own; sentences of the LM term alone are chunks of their own and
@@ -69,16 +69,16 @@ def cached_step(
         scale: Factor of the loss: 1 / micro-batches of an update.
 
     Returns:
-        Both terms, without a graph.
+        All terms, without a graph.
     """
     args, counts, terms = objective.args, objective.counts(batch), Terms()
     contrastive, lm = _even_out(*cut(batch, mini_batch_tokens), objective, batch.ids.device)
     gradient = None
     if contrastive:
         embeddings = _embed(objective, model, contrastive).requires_grad_()
-        share = objective.contrast(batch, embeddings, counts, mini_batch_tokens)
-        (scale * args.info_nce_weight * share).backward()
-        terms.info_nce, gradient = share.detach(), embeddings.grad
+        pair_terms = objective.pair_terms(batch, embeddings, counts, mini_batch_tokens)
+        (scale * objective.total(pair_terms)).backward()
+        terms, gradient = pair_terms.detach(), embeddings.grad
 
     everything = [*contrastive, *lm]
     for chunk in everything:
@@ -142,12 +142,12 @@ def _even_out(
 
     Chunks that no term of the objective needs are dropped.
     """
-    if not objective.contrasts:
+    if not objective.uses_pairs:
         contrastive, lm = [], [*(chunk for chunk in contrastive if len(chunk.masked)), *lm]
     evened: list[list[Chunk]] = []
     lengths = gather_integers([len(contrastive), len(lm)], device)
     for own, everywhere, wanted in (
-        (contrastive, lengths[0], objective.contrasts),
+        (contrastive, lengths[0], objective.uses_pairs),
         (lm, lengths[1], objective.args.uses_lm),
     ):
         nothing = torch.empty(0, dtype=torch.long, device=device)

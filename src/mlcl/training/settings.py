@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import types
 import typing
-from enum import Enum
-from typing import Any, Union
+from typing import Any
 
 from mlcl.core.errors import UserError
-from mlcl.core.settings import did_you_mean
+from mlcl.core.settings import fits, type_name, unknown_key
 from mlcl.model.config import MLCConfig
 from mlcl.training.arguments import MLCTrainingArguments
 
@@ -51,35 +49,8 @@ def _check(section: str, values: dict[str, Any], known: dict[str, Any]) -> None:
     problems = []
     for key, value in values.items():
         if key not in known:
-            hint = did_you_mean(key, known)
-            problems.append(f"unknown key {section}.{key}" + (f" ({hint})" if hint else ""))
-        elif not _fits(value, known[key]):
-            problems.append(f"{section}.{key} is {value!r}, expected {_name(known[key])}")
+            problems.append(unknown_key(f"{section}.{key}", key, known))
+        elif not fits(value, known[key]):
+            problems.append(f"{section}.{key} is {value!r}, expected {type_name(known[key])}")
     if problems:
         raise UserError("; ".join(problems))
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a YAML value can be what the annotation says; annotations richer than that are left to the class."""
-    origin = typing.get_origin(hint)
-    if origin in (Union, types.UnionType):
-        return any(_fits(value, option) for option in typing.get_args(hint))
-    if hint is type(None):
-        return value is None
-    if hint is bool:
-        return isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if hint is str or (isinstance(hint, type) and issubclass(hint, Enum)):
-        return isinstance(value, str)
-    if origin in (dict, list):
-        return isinstance(value, origin)
-    if hint in (dict, list):
-        return isinstance(value, hint)
-    return True
-
-
-def _name(hint: Any) -> str:
-    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mlcl.core.errors import UserError
@@ -29,7 +30,7 @@ class BatchSettings:
 
     Attributes:
         pairs: Translation pairs of one batch (one rank, one micro-batch).
-        contrastive: Whether InfoNCE sees them; else they serve the LM term alone and are not encoded as they are.
+        contrastive: Whether a term sees their embeddings; else they serve the LM term alone, not encoded as they are.
         lm_sentences: Inputs for the LM term.
         tlm_share: Share of these that are translation pairs (TLM); the others are single sentences (MLM).
         with_keys: Whether the momentum encoder needs the positives once more.
@@ -50,6 +51,12 @@ class Source(Dataset[Batch], ABC):
     """Makes batch number i; `len` is the number of batches in one epoch over all ranks."""
 
     settings: BatchSettings
+    languages: Sequence[str] = ()
+
+    @property
+    def provides(self) -> set[str]:
+        """What batches hold beside the sentences: `ids`, `languages`, `negatives`, names of further columns."""
+        return {"ids"}
 
     @abstractmethod
     def __len__(self) -> int:
@@ -89,11 +96,29 @@ class Source(Dataset[Batch], ABC):
         return round(self.settings.lm_sentences * (1 - self.settings.tlm_share))
 
 
-class CorpusSource(Source):
-    """Batches from a tokenised corpus, languages drawn by temperature. One epoch draws as many pairs as there are."""
+Column = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Sentence indices of anchors (B,) and positives (B,) -> further rows (B, ...) of the batch, for a term."""
 
-    def __init__(self, sampler: CorpusSampler, settings: BatchSettings) -> None:
-        self.sampler, self.settings = sampler, settings
+
+class CorpusSource(Source):
+    """Batches from a tokenised corpus, languages drawn by temperature. One epoch draws as many pairs as there are.
+
+    Args:
+        sampler: Draws sentences of the corpus.
+        settings: What a batch holds.
+        columns: Further columns of a batch by name.
+    """
+
+    def __init__(
+        self, sampler: CorpusSampler, settings: BatchSettings, columns: dict[str, Column] | None = None
+    ) -> None:
+        self.sampler, self.settings, self.columns = sampler, settings, columns or {}
+        self.languages = sampler.store.languages
+
+    @property
+    def provides(self) -> set[str]:
+        """Group ids, languages, and further columns."""
+        return {"ids", "languages", *self.columns}
 
     def __len__(self) -> int:
         return max(1, self.sampler.pairs // self.settings.pairs)
@@ -104,7 +129,15 @@ class CorpusSource(Source):
         anchors, positives, single = (
             [store.sentence(i) for i in rows] for rows in (draw.anchors, draw.positives, draw.lm)
         )
-        return self._assemble(number, anchors, positives, single, ids=store.group[draw.anchors])
+        batch = self._assemble(number, anchors, positives, single, ids=store.group[draw.anchors])
+        if not self.settings.contrastive:
+            return batch
+        languages = np.stack([store.language[draw.anchors], store.language[draw.positives]], axis=1)
+        batch.languages = torch.from_numpy(languages.astype(np.int64))
+        batch.columns = {
+            name: torch.from_numpy(column(draw.anchors, draw.positives)) for name, column in self.columns.items()
+        }
+        return batch
 
 
 class TextSource(Source):
@@ -138,6 +171,11 @@ class TextSource(Source):
             )
         self.rows, self.tokenizer, self.max_length = rows, tokenizer, max_length
         self.settings, self.collate = settings, collate
+
+    @property
+    def provides(self) -> set[str]:
+        """Group ids, and hard negatives where the rows have any."""
+        return {"ids", "negatives"} if self.collate is None and "negative" in self.rows[0] else {"ids"}
 
     def __len__(self) -> int:
         return -(-len(self.rows) // self.settings.pairs)
@@ -262,7 +300,7 @@ def _settings(args: MLCTrainingArguments, tokenizer: Any) -> BatchSettings:
         masking = Masking.of(tokenizer, args.mlm_probability)
     return BatchSettings(
         pairs=args.per_device_train_batch_size,
-        contrastive=args.info_nce_weight > 0,
+        contrastive=args.uses_pairs,
         lm_sentences=round(args.lm_share * args.per_device_train_batch_size) if args.uses_lm else 0,
         tlm_share=args.tlm_share,
         with_keys=args.uses_queue,

@@ -1,15 +1,15 @@
-"""The maths of one training step: from a batch and a model to J = w * InfoNCE + lambda * LM.
+"""The maths of one training step: from a batch and a model to J = w * InfoNCE + lambda * LM + further terms.
 
-In: a `Batch`, the model (wrapped or not). Out: `Terms`, this rank's shares of both terms: their mean over the ranks is
+In: a `Batch`, the model (wrapped or not). Out: `Terms`, this rank's shares of all terms: their mean over the ranks is
 the term of the batch of all ranks (see `distributed`). Each term is divided by its own count (pairs, masked tokens), so
-that lambda means what it says.
+that lambda means what it says. Further terms over the embeddings are parts of their own (see `terms`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from mlcl.training.distributed import Counts, gather_integers, gather_rows, info
 from mlcl.training.forward import Encoded, encode
 from mlcl.training.momentum import MomentumEncoder
 from mlcl.training.temperature import Temperature
+from mlcl.training.terms import FurtherTerms, View
 
 
 @dataclass
@@ -32,10 +33,21 @@ class Terms:
 
     info_nce: Tensor | None = None
     lm: Tensor | None = None
+    further: dict[str, Tensor] = field(default_factory=dict)
+
+    def named(self) -> dict[str, Tensor]:
+        """The terms that are part of the objective, by name."""
+        pair = {"info_nce": self.info_nce, "lm": self.lm}
+        return {name: term for name, term in pair.items() if term is not None} | self.further
+
+    def detach(self) -> Terms:
+        """The same values without a graph."""
+        further = {name: term.detach() for name, term in self.further.items()}
+        return Terms(*(None if term is None else term.detach() for term in (self.info_nce, self.lm)), further)
 
 
 class Objective:
-    """The joint objective, its queue and its temperature.
+    """The joint objective, its queue, its temperature and its further terms.
 
     Args:
         args: Weights, margin, direction.
@@ -43,6 +55,10 @@ class Objective:
         momentum: Encoder of the keys; None without a queue.
         queue: Queue of negatives; None without one.
         autocast: Makes the precision context of the encoders and of the products of both terms.
+        further: Terms beside InfoNCE and LM.
+
+    Attributes:
+        progress: Share of the training that is done, in [0, 1]; the trainer keeps it up to date.
     """
 
     def __init__(
@@ -52,15 +68,17 @@ class Objective:
         momentum: MomentumEncoder | None,
         queue: NegativeQueue | None,
         autocast: Callable[[], AbstractContextManager[Any]],
+        further: FurtherTerms,
     ) -> None:
+        self.further, self.progress = further, 0.0
         self.args, self.temperature, self.momentum, self.queue = args, temperature, momentum, queue
         self._autocast = autocast
         self._new_keys: list[tuple[Tensor, Tensor]] = []
 
     @property
-    def contrasts(self) -> bool:
-        """Whether InfoNCE is part of the objective."""
-        return self.args.info_nce_weight > 0
+    def uses_pairs(self) -> bool:
+        """Whether a term sees the embeddings of the pairs; else they serve the LM term alone."""
+        return self.args.info_nce_weight > 0 or bool(self.further)
 
     def counts(self, batch: Batch) -> Counts:
         """What each rank has in this step; every rank must call it."""
@@ -68,14 +86,14 @@ class Objective:
         return Counts.of(batch.pairs, batch.hard_negatives, masked, batch.ids.device)
 
     def terms(self, model: nn.Module, batch: Batch) -> Terms:
-        """Both terms of one batch, everything encoded at once."""
+        """All terms of one batch, everything encoded at once."""
         counts = self.counts(batch)
         masked, labels = self.lm_targets(batch)
         encoded = self.encode(model, batch.online, masked, labels)
         terms = Terms()
-        if self.contrasts:
+        if self.uses_pairs:
             assert encoded.embeddings is not None
-            terms.info_nce = self.contrast(batch, batch.online.restore(encoded.embeddings), counts)
+            terms = self.pair_terms(batch, batch.online.restore(encoded.embeddings), counts)
         if encoded.lm_sum is not None:
             terms.lm = lm_share(encoded.lm_sum, counts)
         return terms
@@ -89,8 +107,8 @@ class Objective:
 
     def total(self, terms: Terms) -> Tensor:
         """J, as far as the terms are there."""
-        weighted = ((self.args.info_nce_weight, terms.info_nce), (self.args.lm_weight, terms.lm))
-        return torch.stack([weight * term for weight, term in weighted if term is not None]).sum()
+        weights = {"info_nce": self.args.info_nce_weight, "lm": self.args.lm_weight, **self.further.weights}
+        return torch.stack([weights[name] * term for name, term in terms.named().items()]).sum()
 
     def lm_targets(self, batch: Batch) -> tuple[Tensor | None, Tensor | None]:
         """Masked positions (P,) and labels (P,); empty, not None, where only this batch has none."""
@@ -100,6 +118,35 @@ class Objective:
             nothing = batch.ids.new_empty(0)
             return nothing, nothing
         return batch.masked, batch.labels
+
+    def pair_terms(
+        self, batch: Batch, embeddings: Tensor, counts: Counts, mini_batch_tokens: int | None = None
+    ) -> Terms:
+        """This rank's shares of all terms over the embeddings of the pairs; arguments as those of `contrast`."""
+        terms = Terms()
+        if self.args.info_nce_weight > 0:
+            terms.info_nce = self.contrast(batch, embeddings, counts, mini_batch_tokens)
+        if self.further:
+            terms.further = self.further(self._view(batch, embeddings, counts))
+        return terms
+
+    def _view(self, batch: Batch, embeddings: Tensor, counts: Counts) -> View:
+        anchors, positives, hard_negatives = _sides(batch, embeddings.float())
+        return View(
+            anchors=anchors,
+            positives=positives,
+            hard_negatives=hard_negatives,
+            ids=batch.ids,
+            negative_ids=batch.negative_ids,
+            languages=batch.languages,
+            columns=batch.columns,
+            counts=counts,
+            temperature=self.temperature(),
+            margin=self.args.margin,
+            symmetric=self.args.symmetric,
+            progress=self.progress,
+            autocast=self._autocast,
+        )
 
     def contrast(
         self, batch: Batch, embeddings: Tensor, counts: Counts, mini_batch_tokens: int | None = None
@@ -112,9 +159,7 @@ class Objective:
             counts: What each rank has.
             mini_batch_tokens: Most tokens that the momentum encoder takes at once; None = all.
         """
-        vectors = F.normalize(embeddings.float(), dim=-1)
-        sizes = [batch.pairs, batch.pairs, batch.hard_negatives]
-        anchors, positives, hard_negatives = vectors[: sum(sizes)].split(sizes)
+        anchors, positives, hard_negatives = _sides(batch, F.normalize(embeddings.float(), dim=-1))
         queue = queue_ids = None
         if self.queue is not None and torch.is_grad_enabled():
             queue, queue_ids = self.queue.vectors, self.queue.ids
@@ -155,18 +200,27 @@ class Objective:
         return gather_rows(vectors, counts.pairs), gather_rows(batch.ids, counts.pairs)
 
     def after_update(self, online: nn.Module, learning_rate: float) -> None:
-        """Move temperature, momentum encoder and queue: once per optimiser update, however many micro-batches it had.
+        """Move what is not the encoder's: once per optimiser update, however many micro-batches it had.
+
+        That is the temperature, the parameters of further terms, the momentum encoder and the queue.
 
         The momentum encoder follows the equal weights and the queue takes the keys of all ranks in rank order, so both
         stay equal on all ranks.
         """
         self.temperature.step(learning_rate)
+        self.further.step(learning_rate)
         if self.momentum is None or self.queue is None:
             return
         self.momentum.update(online)
         for keys, ids in self._new_keys:
             self.queue.enqueue(keys, ids)
         self._new_keys.clear()
+
+
+def _sides(batch: Batch, rows: Tensor) -> tuple[Tensor, ...]:
+    """Rows (N, D) in the batch's order -> those of the B anchors, the B positives and the M hard negatives."""
+    sizes = [batch.pairs, batch.pairs, batch.hard_negatives]
+    return rows[: sum(sizes)].split(sizes)
 
 
 def lm_share(lm_sum: Tensor, counts: Counts) -> Tensor:

@@ -39,6 +39,7 @@ from mlcl.training.sharding import choose_units, full_state_dict, keep_embedding
 from mlcl.training.sources import as_source, loader
 from mlcl.training.step import Objective, Terms
 from mlcl.training.temperature import Temperature
+from mlcl.training.terms import Context, FurtherTerms
 
 
 class MLCTrainer(CheckpointedTrainer):
@@ -102,7 +103,13 @@ class MLCTrainer(CheckpointedTrainer):
             self.momentum = MomentumEncoder(model, args.momentum).to(args.device)
             self.queue = NegativeQueue(args.queue_size, model.dimension).to(args.device)
         self.temperature = Temperature(args.temperature, learnable=args.learnable_temperature).to(args.device)
-        self.joint_objective = Objective(args, self.temperature, self.momentum, self.queue, self.accelerator.autocast)
+        context = Context(model.dimension)
+        if self.source is not None:
+            context = Context(model.dimension, self.source.languages, self.source.provides)
+        further = FurtherTerms(args.objectives, context).to(args.device)
+        self.joint_objective = Objective(
+            args, self.temperature, self.momentum, self.queue, self.accelerator.autocast, further
+        )
         self._totals: dict[str, Tensor] = {}
 
     # --- the step -------------------------------------------------------------------------------------------------
@@ -118,6 +125,7 @@ class MLCTrainer(CheckpointedTrainer):
 
     def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         """Gradients of one micro-batch; with `mini_batch_tokens`, chunk by chunk."""
+        self.joint_objective.progress = self.progress
         if self.args.mini_batch_tokens is None:
             return super().training_step(model, inputs, num_items_in_batch)
         model.train()
@@ -135,8 +143,15 @@ class MLCTrainer(CheckpointedTrainer):
         return scale * self.joint_objective.total(terms)
 
     def after_update(self) -> None:
-        """Move what moves once per optimiser update: temperature, momentum encoder, queue."""
+        """Move what moves once per optimiser update beside the encoder."""
         self.joint_objective.after_update(self.mlc, self._get_learning_rate())
+
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done: of the time with `max_minutes`, else of the steps."""
+        if self.args.max_minutes is not None:
+            return min(1.0, self.stopwatch.agreed / (60 * self.args.max_minutes))
+        return min(1.0, self.state.global_step / max(1, self.state.max_steps))
 
     # --- hooks of the Hugging Face Trainer ------------------------------------------------------------------------
 
@@ -171,13 +186,14 @@ class MLCTrainer(CheckpointedTrainer):
         return 0
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add both terms, rates and padding, over all ranks, to what is logged at a logging step."""
+        """Add all terms, rates and padding, over all ranks, to what is logged at a logging step."""
         if "loss" in logs and self._totals:
             seconds, names = self.stopwatch.lap(), sorted(self._totals)
             means = mean_over_ranks(torch.stack([self._totals[name] for name in names]))
             totals = dict(zip(names, means.tolist(), strict=True))
             batches = totals.pop("batches")
-            logs |= {name: totals[name] / batches for name in ("info_nce", "lm") if name in totals}
+            terms = ("info_nce", "lm", *self._further.weights)
+            logs |= {name: totals[name] / batches for name in terms if name in totals}
             logs["lr"] = logs.pop("learning_rate")
             logs["pairs_per_second"] = totals["pairs"] * world_size() / seconds
             logs["tokens_per_second"] = totals["tokens"] * world_size() / seconds
@@ -193,8 +209,9 @@ class MLCTrainer(CheckpointedTrainer):
     def _count(self, batch: Batch, terms: Terms) -> None:
         padding = self.mlc.padding_of(batch.online.lengths)
         amounts: dict[str, Any] = {"batches": 1, "pairs": batch.pairs, "tokens": batch.tokens, "padding": padding}
-        amounts |= {name: term for name, term in (("info_nce", terms.info_nce), ("lm", terms.lm)) if term is not None}
-        for name, amount in amounts.items():  # tensors: a number would make the host wait for the GPU in each step
+        for name, amount in (
+            amounts | terms.named()
+        ).items():  # tensors: a number would make the host wait for the GPU in each step
             amount = torch.as_tensor(amount, dtype=torch.float64, device=self.args.device).detach()
             self._totals[name] = self._totals[name] + amount if name in self._totals else amount
 
@@ -255,13 +272,14 @@ class MLCTrainer(CheckpointedTrainer):
     # --- checkpoints ----------------------------------------------------------------------------------------------
 
     def own_state(self) -> dict[str, Any]:
-        """Clock, temperature, momentum encoder and queue."""
+        """Clock, temperature, momentum encoder, queue and further terms."""
         return {
             "elapsed": self.stopwatch.elapsed,
             "cpu_elapsed": self.stopwatch.cpu_elapsed,
             "temperature": self.temperature.state_dict() if self.args.learnable_temperature else None,
             "momentum": None if self.momentum is None else full_state_dict(self.momentum),
             "queue": None if self.queue is None else self.queue.state_dict(),
+            "objectives": self._further.state_dict() if self._further else None,
         }
 
     def load_own_state(self, state: dict[str, Any], path: Path) -> None:
@@ -273,12 +291,21 @@ class MLCTrainer(CheckpointedTrainer):
         self.stopwatch.before, self.stopwatch.cpu_before = state["elapsed"], state.get("cpu_elapsed", 0.0)
         self.stopwatch.agree(self.args.device)
         temperature = self.temperature if self.args.learnable_temperature else None
-        for name, module in (("momentum", self.momentum), ("queue", self.queue), ("temperature", temperature)):
+        further = self._further or None
+        parts = {"momentum": self.momentum, "queue": self.queue, "temperature": temperature, "objectives": further}
+        for name, module in parts.items():
             saved = state.get(name)
-            if (module is None) != (saved is None):
-                raise UserError(f"the checkpoint and the arguments disagree about the {name}", path=path)
-            if module is not None and saved is not None:
-                module.load_state_dict(saved)
+            try:
+                if (module is None) != (saved is None):
+                    raise KeyError(name)
+                if module is not None and saved is not None:
+                    module.load_state_dict(saved)
+            except (KeyError, RuntimeError) as error:
+                raise UserError(f"the checkpoint and the arguments disagree about the {name}", path=path) from error
+
+    @property
+    def _further(self) -> FurtherTerms:
+        return self.joint_objective.further
 
     def is_finished(self, state: TrainerState, own: dict[str, Any]) -> bool:
         """Whether the steps are done or the time is used up."""
