@@ -33,6 +33,32 @@ _MOVE = (
 )
 _PATIENCE = 120  # seconds for one answer, on a machine that does much else
 
+_OVERFLOW = """[...document.querySelectorAll('body *')].filter(e => !e.closest('.scroll') && !e.closest('svg')
+  && e.getBoundingClientRect().right > document.documentElement.clientWidth + 1).map(e => e.outerHTML.slice(0, 120))"""
+_CLIPPED = """[...document.querySelectorAll('figure.chart svg text, figure.chart .what')].filter(e => {
+  const box = e.getBoundingClientRect(), at = e.closest('section').getBoundingClientRect();
+  return box.width && (box.left < at.left || box.right > at.right) }).map(e => e.textContent)"""
+# Contrast of text with what is behind it (WCAG 2): colours are resolved through a canvas, translucent ones laid over
+# each other.
+_CONTRAST = """(() => {
+  const paint = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+  const rgba = colour => { paint.clearRect(0, 0, 1, 1); paint.fillStyle = colour; paint.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = paint.getImageData(0, 0, 1, 1).data; return [r, g, b, a / 255]; };
+  const over = (top, under) => top.slice(0, 3).map((c, i) => c * top[3] + under[i] * (1 - top[3]));
+  const light = c => { const [r, g, b] = c.map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+    return .2126 * r + .7152 * g + .0722 * b };
+  const behind = e => e ? over(rgba(getComputedStyle(e).backgroundColor), behind(e.parentElement)) : [255, 255, 255];
+  const bad = [], texts = 'h1, h2, h3, p, td, th, a, summary, small, b, .what, figcaption, svg text';
+  for (const e of document.querySelectorAll(texts)) {
+    if (!e.getBoundingClientRect().width || !e.textContent.trim()) continue;
+    const style = getComputedStyle(e), svg = e.namespaceURI.endsWith('svg');
+    const ground = behind(svg ? e.closest('div') : e);
+    const ink = over(rgba(svg ? style.fill : style.color), ground);
+    const [a, b] = [light(ink), light(ground)].sort((x, y) => y - x);
+    if ((a + .05) / (b + .05) < 4.5) bad.push([e.tagName, e.textContent.slice(0, 30), (a + .05) / (b + .05)]);
+  }
+  return bad })()"""
+
 
 class Browser:
     """A running Chromium with one page."""
@@ -138,3 +164,11 @@ def browser() -> Iterator[Browser]:
             process.wait()
             os.close(commands)
             os.close(answers)
+
+
+def check_layout(page: Browser, width: int) -> None:
+    """Nothing of the open page sticks out or is cut off, and all of its text has the contrast to be read."""
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.evaluate(_OVERFLOW) == []
+    assert page.evaluate(_CLIPPED) == []
+    assert page.evaluate(_CONTRAST) == []

@@ -140,6 +140,23 @@ def test_yaml_with_flags_over_it(tmp_path: Path):
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class WithRuns:
+    """Several positional words."""
+
+    runs: list[str] = field(metadata={"positional": True})
+    """Run folders."""
+    out: str | None = None
+    """Folder to make."""
+
+
+@pytest.mark.parametrize("words", [["a", "n=b", "--out", "o"], ["--out", "o", "a", "n=b"]])
+def test_a_positional_list_takes_one_or_more_words(words):
+    assert parse(WithRuns, words, "mlcl x", "") == WithRuns(["a", "n=b"], "o")
+    with pytest.raises(UserError, match="missing: runs"):
+        parse(WithRuns, [], "mlcl x", "")
+
+
 def test_positional_arguments():
     assert parsed("two words", "--exact", config=WithQuery) == WithQuery("two words", exact=True)
     assert parsed("--exact", "two words", config=WithQuery) == WithQuery("two words", exact=True)

@@ -84,6 +84,7 @@ def test_metrics_file(tmp_path):
     path.write_text("".join(json.dumps({"step": step}) + "\n" for step in (1, 2)))
     assert plots.read_metrics(path) == [{"step": 1}, {"step": 2}]
     path.write_text('{"step": 1}\n{"st')
+    assert plots.read_metrics(path, running=True) == [{"step": 1}]
     with pytest.raises(UserError, match=r"metrics\.jsonl:2: not valid JSON"):
         plots.read_metrics(path)
     with pytest.raises(UserError, match="no such file"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mlcl.core.errors import UserError
-from mlcl.retrieval.geometry import alignment, uniformity
+from mlcl.retrieval.geometry import alignment, effective_rank, uniformity
 from mlcl.retrieval.knn import unit
 from mlcl.retrieval.mining import mine
 from mlcl.retrieval.paired import retrieve, xsim_errors
@@ -48,3 +48,14 @@ def test_alignment_and_uniformity_by_definition():
     kernel = [np.exp(-2 * np.sum((x[i] - x[j]) ** 2)) for i in range(30) for j in range(30) if i != j]
     assert uniformity(x) == pytest.approx(np.log(np.mean(kernel)), rel=1e-4)
     assert uniformity(np.tile(x[:1], (5, 1))) == pytest.approx(0, abs=1e-5)  # a collapsed space
+
+
+def test_effective_rank_counts_the_directions_in_use():
+    assert effective_rank(np.eye(7)) == pytest.approx(7)
+    assert effective_rank(np.ones((50, 8))) == pytest.approx(1)
+    assert effective_rank(np.zeros((5, 8))) == 0
+    x, _ = _pairs(400)
+    assert 7 < effective_rank(x) <= 8
+    values = np.array([3.0, 1.0])  # entropy of (3/4, 1/4), by hand
+    by_hand = np.exp(-(0.75 * np.log(0.75) + 0.25 * np.log(0.25)))
+    assert effective_rank(np.diag(values)) == pytest.approx(by_hand)

@@ -104,7 +104,9 @@ def _make_parser(config: type, name: str, description: str) -> _Parser:
             options["default"] = field.default_factory()
         key = field.name.removesuffix("_")
         positional = bool(field.metadata.get("positional"))
-        if positional and "default" in options:
+        if positional and _is_list(hints[field.name]):
+            options |= {"nargs": "+", "type": typing.get_args(hints[field.name])[0]}
+        elif positional and "default" in options:
             options["nargs"] = "?"
         elif not positional and "default" not in options:
             options["required"] = True

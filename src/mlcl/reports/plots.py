@@ -202,8 +202,12 @@ def loss_curves(metrics: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def read_metrics(path: str | Path) -> list[dict[str, Any]]:
+def read_metrics(path: str | Path, *, running: bool = False) -> list[dict[str, Any]]:
     """The lines of a run's `metrics.jsonl`.
+
+    Args:
+        path: The file.
+        running: The run may still be writing, or was killed while it did: half a line at the end is left out.
 
     Raises:
         UserError: missing or malformed.
@@ -211,10 +215,13 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
     path = Path(path)
     if not path.is_file():
         raise UserError("no such file", path=path, remedy="give the metrics.jsonl of a run")
-    metrics = []
-    for number, line in enumerate(read_text_lines(path), start=1):
+    metrics: list[dict[str, Any]] = []
+    lines = read_text_lines(path)
+    for number, line in enumerate(lines, start=1):
         try:
             metrics.append(json.loads(line))
         except ValueError as error:
+            if running and number == len(lines):
+                break
             raise UserError(f"not valid JSON: {error}", path=path, line=number) from error
     return metrics

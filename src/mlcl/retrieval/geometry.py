@@ -1,7 +1,9 @@
-"""Alignment and uniformity of an embedding space (Wang & Isola 2020, arXiv 2005.10242).
+"""Alignment, uniformity and effective rank of an embedding space. Accuracy alone hides a space that collapses.
 
-In: unit vectors. Out: one number each. Lower is better for both: translations lie close together (alignment), and
-sentences at large spread over the whole sphere (uniformity). Accuracy alone hides a space that collapses.
+In: unit vectors. Out: one number each. Translations lie close together (alignment, lower is better) and sentences at
+large spread over the whole sphere (uniformity, lower is better; both Wang & Isola 2020, arXiv 2005.10242), in as many
+directions as the vectors have dimensions (effective rank, higher is better; RankMe, Garrido et al. 2022, arXiv
+2210.02885).
 """
 
 from __future__ import annotations
@@ -41,3 +43,20 @@ def uniformity(x: Vectors, t: float = 2.0) -> float:
         kernel[own, start + own] = 0.0  # a sentence is no pair with itself
         total += kernel.sum()
     return float(np.log(total / (n * (n - 1)))) if total > 0 else float("-inf")
+
+
+def effective_rank(x: np.ndarray) -> float:
+    """Exp of the entropy of the singular values, normalised to a sum of 1: how many directions are in use.
+
+    It is at most min(N, D), so numbers of different N compare only while N is well above D. Nothing is centred, as in
+    the paper.
+
+    Args:
+        x: (N, D) vectors, N >= 1.
+    """
+    values = np.linalg.svd(np.asarray(x, dtype=np.float64), compute_uv=False)
+    total = values.sum()
+    if not total > 0:
+        return 0.0
+    share = values[values > 0] / total
+    return float(np.exp(-(share * np.log(share)).sum()))

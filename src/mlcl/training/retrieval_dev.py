@@ -50,7 +50,7 @@ def retrieval_accuracy(model: MLCModel, pairs: DevPairs, device: torch.device) -
     training = model.training
     model.eval()
     try:
-        anchors, positives = (_embed(model, side, device) for side in (pairs.anchors, pairs.positives))
+        anchors, positives = (embed(model, side, device) for side in (pairs.anchors, pairs.positives))
     finally:
         model.train(training)
     similarity = anchors @ positives.T  # (N, N)
@@ -59,7 +59,9 @@ def retrieval_accuracy(model: MLCModel, pairs: DevPairs, device: torch.device) -
     return float(sum(hits) / 2)
 
 
-def _embed(model: MLCModel, sequences: list[Ids], device: torch.device) -> torch.Tensor:
+@torch.no_grad()
+def embed(model: MLCModel, sequences: list[Ids], device: torch.device) -> torch.Tensor:
+    """Unit vectors (N, D) of N sequences of token ids, in their order; in whatever mode the model is."""
     packed = pack(sequences)
     parts = [
         model(ids.to(device), lengths=lengths).embeddings
