@@ -143,7 +143,7 @@ def test_the_same_input_gives_the_same_bytes(data: Path, tmp_path: Path) -> None
     make(moved, tmp_path / "two")
     files = digests(tmp_path / "one")
     assert files == digests(tmp_path / "two")
-    assert set(files) == {"manifest.json", "report.html", "pairs/00000.parquet", "mono/00000.parquet"}
+    assert set(files) == {"README.md", "manifest.json", "report.html", "pairs/00000.parquet", "mono/00000.parquet"}
 
 
 def test_bounded_shards_hold_the_same_rows(data: Path, tmp_path: Path) -> None:

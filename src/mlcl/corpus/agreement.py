@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlcl.core.progress import bar
+from mlcl.corpus.card import write_card
 from mlcl.corpus.store import Corpus, CorpusWriter
 from mlcl.corpus.tally import Tally
 from mlcl.reports.corpus_report import write_report
@@ -122,6 +123,7 @@ def write_filtered(corpus: Corpus, scores: np.ndarray, least: float, folder: Pat
         sources=before["sources"],
     )
     write_report(manifest, folder / "report.html")
+    write_card(folder, manifest)
     return manifest
 
 

@@ -25,6 +25,7 @@ from mlcl.core.languages import canonical
 from mlcl.core.progress import step, track, warn
 from mlcl.core.text import key_hash
 from mlcl.corpus import dedup, near, quality, whole
+from mlcl.corpus.card import write_card
 from mlcl.corpus.clean import CleanSettings, clean_text, filter_versions, versions
 from mlcl.corpus.decontaminate import NearIndex
 from mlcl.corpus.sources import Source, SourceReport, evaluation_keys, evaluation_texts, read_source
@@ -121,6 +122,7 @@ def build(
             if missing := sorted(wanted - set(manifest["languages"])):
                 raise UserError(f"no source has a usable sentence in {', '.join(missing)}", remedy="see languages")
             write_report(manifest, folder / "report.html")
+            write_card(folder, manifest)
 
     _warn_of_bad_rows(reports)
     if (texts := manifest["largest_group"]["texts"]) > max(1000, 0.01 * manifest["texts"]["kept"]):

@@ -76,14 +76,14 @@ def model_card(model: Mapping[str, Any], info: Mapping[str, Any]) -> str:
             (origin, facts.get("licence") or "not stated", facts.get("texts", ""))
             for origin, facts in sorted(origins.items())
         ]
-        parts += ["## Data", _table(("origin", "licence", "texts"), rows)]
+        parts += ["## Data", table(("origin", "licence", "texts"), rows)]
     if languages:
         counted = sorted(languages, key=lambda tag: (-sentences.get(tag, 0), tag))
         rows = [(tag, name(tag), sentences.get(tag, "")) for tag in counted]
-        parts += ["## Languages", _table(("tag", "language", "sentences"), rows)]
+        parts += ["## Languages", table(("tag", "language", "sentences"), rows)]
     if results := info.get("results"):
         header = ("task", "split", "metric", "direction", "languages", "number", "mean")
-        parts += ["## Results", _table(header, _scores(results))]
+        parts += ["## Results", table(header, _scores(results))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -166,7 +166,9 @@ def _scores(results: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
     return table
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A Markdown table; numbers get their commas, bars and line breaks in a cell are kept from breaking it."""
+
     def line(cells: Sequence[Any]) -> str:
         shown = (f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in cells)
         return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in shown) + " |"

@@ -92,3 +92,5 @@ _KINDS: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
     ("phone", rf"(?i)\b(?:{_PHONE_WORDS})\b[.:]? ?(?P<data>\(?[0-9]{_DIGITS})(?!\d)", _is_phone),
 )
 _PATTERNS = tuple((kind, re.compile(pattern), holds) for kind, pattern, holds in _KINDS)
+KINDS = tuple(dict.fromkeys(kind for kind, _, _ in _KINDS))
+"""Kinds of personal data; `mask` leaves `<KIND>` in capitals."""
