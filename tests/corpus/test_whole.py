@@ -164,3 +164,15 @@ def test_mistakes_show_before_any_work(tmp_path, settings, message):
     with pytest.raises(UserError, match=message):
         made(tmp_path, [{"en": "A text"}], **settings)
     assert not (tmp_path / "corpus").exists()
+
+
+def test_a_hundred_thousand_identical_lines(tmp_path):
+    pytest.importorskip("rensa")
+    line = "The same line stands here again and again\n"
+    (tmp_path / "same.txt").write_text(line * 100_000 + line.replace("again\n", "once more\n"))
+    source = Source("text", "same.txt", options={"language": "en"})
+    corpus = build(BuildSettings([source], near_duplicates=0.6), tmp_path, tmp_path / "out", show_progress=False)
+    assert corpus.manifest["texts"] == {"read": 100_001, "kept": 1, "dropped": 100_000}
+    assert {drop["reason"]: drop["texts"] for drop in corpus.manifest["drops"]} == {
+        "duplicate": 99_999, "near-duplicate": 1
+    }  # fmt: skip

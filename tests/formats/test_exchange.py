@@ -121,3 +121,76 @@ def test_every_compression_is_read(tmp_path, suffix):
             list(read_lines(path))
         with pytest.raises(UserError, match=r"truncated or damaged"):
             read_bytes(path)
+
+
+XLIFF_1 = """<?xml version="1.0"?><xliff version="1.2" xmlns="urn:oasis:names:tc:xliff:document:1.2">
+<file original="menu.html" source-language="en-US" target-language="de" datatype="html"><header/><body>
+<group><trans-unit id="1"><source>Press <g id="1">Save</g><ph id="2">&lt;br/&gt;</ph> now</source>
+ <target state="final">Jetzt <g id="1">speichern</g></target>
+ <alt-trans><target>Anders</target></alt-trans></trans-unit></group>
+<trans-unit id="2"><source>Open</source></trans-unit>
+<trans-unit id="3"><source>Close</source><target state="needs-translation">Close</target></trans-unit>
+<group translate="no"><trans-unit id="4"><source>mlcl</source><target>mlcl</target></trans-unit></group>
+</body></file>
+<file original="b" source-language="en" target-language="fr"><body>
+<trans-unit id="1"><source>Cancel</source><target>Annuler</target></trans-unit></body></file></xliff>
+"""
+XLIFF_2 = """<xliff version="2.0" xmlns="urn:oasis:names:tc:xliff:document:2.0" srcLang="en" trgLang="ja"><file id="f1">
+<unit id="u1"><segment state="translated"><source>First <pc id="1">one</pc>.</source><target>最初。</target></segment>
+<ignorable><source> </source></ignorable>
+<segment><source>Second.</source><target>次。</target></segment><segment><source>Third.</source></segment></unit>
+</file></xliff>
+"""
+
+
+def test_xliff(tmp_path):
+    path = compressed(tmp_path / "a.xlf.gz", XLIFF_1.encode())
+    records, rows = read("xliff", path)
+    assert records == [
+        Record([("en-US", "Press Save now"), ("de", "Jetzt speichern")], "menu.html"),
+        Record([("en", "Cancel"), ("fr", "Annuler")], "b"),
+    ]
+    assert rows.skipped == {"no translation": 1, "state needs-translation": 1, "not to be translated": 1}
+    assert read("xliff", path, languages=["en", "fr"])[0] == records[1:]
+    assert len(read("xliff", path, unfinished=True)[0]) == 3
+    (tmp_path / "b.xlf").write_text(XLIFF_2, encoding="utf-8")
+    records, rows = read("xliff", tmp_path / "b.xlf")
+    assert records == [
+        Record([("en", "First one."), ("ja", "最初。")], "f1"), Record([("en", "Second."), ("ja", "次。")], "f1"),
+    ]  # fmt: skip
+    assert rows.skipped == {"no translation": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (XLIFF_1[:-40], r"a.xlf:\d+: malformed XML"),
+        (XLIFF_1.replace('target-language="de"', ""), "languages are not given"),
+        (XLIFF_1.replace('target-language="de"', 'target-language="nonsense-x"'), "unknown language tag"),
+        ("<xliff version='1.2'/>", "no <trans-unit>"),
+        ("", "malformed XML"),
+        ("<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'>" + "".join(
+            f"<!ENTITY {b} '{10 * f'&{a};'}'>" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+        ) + "]><xliff><file>&i;</file></xliff>", "malformed XML"),
+    ],
+)  # fmt: skip
+def test_xliff_mistakes(tmp_path, text, message):
+    (tmp_path / "a.xlf").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        read("xliff", tmp_path / "a.xlf")
+
+
+@pytest.mark.parametrize("layout", ["tmx", "xliff"])
+def test_large_xml_is_read_as_a_stream(tmp_path, layout):
+    import tracemalloc
+
+    text, opens, closes = {"tmx": (TMX, "<tu>", "</tu>"), "xliff": (XLIFF_1, "<group>", "</group>")}[layout]
+    start, end = text.index(opens), text.index(closes) + len(closes)
+    tail = {"tmx": "</body></tmx>", "xliff": "</body></file></xliff>"}[layout]
+    (tmp_path / "a.xml").write_text(text[:start] + text[start:end] * 20_000 + tail, encoding="utf-8")
+    tracemalloc.start()
+    count = sum(1 for _ in formats.read(layout, tmp_path / "a.xml", RowCounter()))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 20_000
+    assert peak < 2_000_000

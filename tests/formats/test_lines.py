@@ -152,3 +152,63 @@ def test_real_layouts(
     assert len(found) == records
     assert {lang for record in found for lang, _ in record.texts} == set(languages.split())
     assert not rows.bad
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+def test_a_line_that_never_ends_is_passed_over_in_bounded_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tracemalloc
+
+    from mlcl.core import files
+
+    monkeypatch.setattr(files, "MOST_LINE_BYTES", 1 << 20)
+    with gzip.open(tmp_path / "x.txt.gz", "wb", compresslevel=1) as made:
+        made.write(b"first\n")
+        for _ in range(64):
+            made.write(b"a" * (1 << 20))
+        made.write(b"\nlast\n")
+    tracemalloc.start()
+    records, rows = read("text", tmp_path / "x.txt.gz", language="en")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [record.texts[0][1] for record in records] == ["first", "last"]
+    assert rows.samples == [f"{tmp_path}/x.txt.gz:2: a line of more than 1 MiB"]
+    assert peak < 8 << 20
+    with pytest.raises(UserError, match=r"x.txt.gz:2: a line of more than 1 MiB"):
+        files.read_text_lines(tmp_path / "x.txt.gz")
+
+
+def test_lines_at_the_limit_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlcl.core import files
+
+    monkeypatch.setattr(files, "MOST_LINE_BYTES", 8)
+    lines = [b"1234567\n", b"12345678\n", b"1234567890123456\n", b"12345678901234567\n", b"\n", b"123456789"]
+    write(tmp_path / "x.txt", b"".join(lines))
+    with (tmp_path / "x.txt").open("rb") as handle:
+        assert list(files.bounded_lines(handle)) == [line if len(line) <= 8 else None for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (gzip.compress(b"text"), "this is a gzip file; its name should end in .gz"),
+        (b"PK\x03\x04rest", "this is a zip archive"),
+        (b"%PDF-1.7\n", "this is a PDF file"),
+        ("ohne Marke\n".encode("utf-16-le"), "binary, or UTF-16 without a mark"),
+        (bytes(4) + b"\x01\x02" + bytes(50), "binary, or UTF-16 without a mark"),
+    ],
+)
+def test_files_that_are_no_text_are_named(tmp_path: Path, data: bytes, message: str) -> None:
+    write(tmp_path / "x.txt", data)
+    with pytest.raises(UserError, match=message):
+        read("text", tmp_path / "x.txt", language="de")
+
+
+def test_mixed_encodings_and_nul_characters_line_by_line(tmp_path: Path) -> None:
+    write(tmp_path / "x.txt", "gr\u00fcn\n".encode() + "gr\u00fcn\n".encode("latin-1") + b"nul\x00 inside\n")
+    records, rows = read("text", tmp_path / "x.txt", language="de")
+    assert [record.texts[0][1] for record in records] == ["gr\u00fcn", "nul\x00 inside"]  # cleaning takes it out
+    assert rows.samples == [f"{tmp_path}/x.txt:2: invalid UTF-8"]

@@ -29,6 +29,16 @@ COMPRESSED = (".gz", ".xz", ".bz2", ".zst")
 """Suffixes of compressed files, which every reader of text takes."""
 COMPRESSED_PATTERN = r"(?:\.(?:gz|xz|bz2|zst))?"
 """One of them, or none, at the end of a file name, as a regular expression."""
+MOST_LINE_BYTES = 64 << 20
+"""A longer line is no sentence and no record: it is passed over, so that it never is in memory whole."""
+
+# What files start with that are no text, or that are text in a wrapping their name does not tell.
+_NO_TEXT = {
+    b"\x1f\x8b": "a gzip file; its name should end in .gz", b"\xfd7zXZ\x00": "an xz file; its name should end in .xz",
+    b"BZh91AY&SY": "a bzip2 file; its name should end in .bz2", b"PAR1\x15": "a Parquet file",
+    b"\x28\xb5\x2f\xfd": "a zstd file; its name should end in .zst", b"PK\x03\x04": "a zip archive",
+    b"%PDF-": "a PDF file", b"\x89PNG": "a picture",
+}  # fmt: skip
 
 
 class RowCounter:
@@ -156,18 +166,25 @@ def read_bytes(path: Path) -> bytes:
 def read_lines(path: Path, rows: RowCounter | None = None) -> Iterator[tuple[int, str | None]]:
     r"""Numbered lines (from 1) of a UTF-8 file, without their `\n` or `\r\n`; lines end at `\n` only.
 
-    A UTF-8 byte-order mark is removed. A line that is not UTF-8 comes as None and is counted in `rows`;
-    without `rows` it is an error.
+    A UTF-8 byte-order mark is removed. A line that is not UTF-8, or is longer than `MOST_LINE_BYTES`, comes as
+    None and is counted in `rows`; without `rows` it is an error.
 
     Raises:
-        UserError: empty file, UTF-16, a damaged archive, or invalid UTF-8 when `rows` is None.
+        UserError: empty file, UTF-16, other files than text, a damaged archive, or invalid UTF-8 or a line of more
+            than `MOST_LINE_BYTES` when `rows` is None.
     """
     number = 0
     with damage_is_reported(path, lambda: number + 1), open_binary(path) as handle:
-        for number, raw in enumerate(handle, start=1):
+        for number, raw in enumerate(bounded_lines(handle), start=1):
+            if raw is None:
+                reason = f"a line of more than {MOST_LINE_BYTES >> 20} MiB"
+                if rows is None:
+                    raise UserError(reason, path=path, line=number, remedy="is it text? Lines end at line feeds")
+                rows.bad_row(path, number, reason)
+                yield number, None
+                continue
             if number == 1:
-                if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                    raise UserError("the file is UTF-16", path=path, remedy="convert it: iconv -f UTF-16 -t UTF-8")
+                _refuse_no_text(path, raw)
                 raw = raw.removeprefix(codecs.BOM_UTF8)
             try:
                 yield number, raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
@@ -178,6 +195,30 @@ def read_lines(path: Path, rows: RowCounter | None = None) -> Iterator[tuple[int
                 yield number, None
     if number == 0:
         raise UserError("the file is empty", path=path, remedy="give a file with at least one line")
+
+
+def bounded_lines(handle: IO[bytes]) -> Iterator[bytes | None]:
+    """The lines of an open file with their ends; None for each that is longer than `MOST_LINE_BYTES`."""
+    while raw := handle.readline(MOST_LINE_BYTES + 1):
+        if len(raw) <= MOST_LINE_BYTES:
+            yield raw
+            continue
+        while raw and not raw.endswith(b"\n"):
+            raw = handle.readline(MOST_LINE_BYTES)
+        yield None
+
+
+def _refuse_no_text(path: Path, first: bytes) -> None:
+    """Raise for a file whose first line shows that it is no UTF-8 text."""
+    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise UserError("the file is UTF-16", path=path, remedy="convert it: iconv -f UTF-16 -t UTF-8")
+    if kind := next((kind for start, kind in _NO_TEXT.items() if first.startswith(start)), None):
+        raise UserError(f"this is {kind}", path=path, remedy="text in UTF-8 is expected")
+    if first.count(0) > len(first) // 4:
+        raise UserError(
+            "the file is binary, or UTF-16 without a mark of it", path=path,
+            remedy="convert it: iconv -f UTF-16LE -t UTF-8",
+        )  # fmt: skip
 
 
 def read_text_lines(path: Path) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from mlcl.core.errors import UserError
-from mlcl.core.files import RowCounter, existing
+from mlcl.core.files import MOST_LINE_BYTES, RowCounter, bounded_lines, existing
 from mlcl.core.languages import canonical
 from mlcl.formats import Record
 
@@ -71,11 +71,15 @@ def _members(archive: zipfile.ZipFile, path: Path) -> tuple[tuple[str, str], tup
 
 
 def _side_by_side(path: Path, tags: list[str], left: IO[bytes], right: IO[bytes], rows: RowCounter) -> Iterator[Record]:
-    for number, lines in enumerate(zip_longest(left, right), start=1):
-        if None in lines:
+    sides = zip_longest(bounded_lines(left), bounded_lines(right), fillvalue=b"")
+    for number, lines in enumerate(sides, start=1):
+        if b"" in lines:
             raise UserError("one side ends before the other", path=path, line=number, remedy="fetch the file again")
+        if None in lines:
+            rows.bad_row(path, number, f"a line of more than {MOST_LINE_BYTES >> 20} MiB")
+            continue
         try:
-            texts = [line.decode("utf-8").strip() for line in lines]
+            texts = [line.decode("utf-8").strip() for line in lines if line is not None]
         except UnicodeDecodeError:
             rows.bad_row(path, number, "invalid UTF-8")
             continue

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 from mlcl.core.errors import UserError
-from mlcl.core.files import RowCounter, damage_is_reported, existing, open_binary
+from mlcl.core.files import RowCounter, existing
 from mlcl.core.languages import canonical
 from mlcl.formats import Record
+from mlcl.formats._xml import elements, text_of
 
 _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
 _INLINE_CODE = {"bpt", "ept", "it", "ph", "ut"}  # their content is mark-up of the original format
@@ -31,7 +32,7 @@ def read(path: Path, rows: RowCounter, *, languages: list[str] | None = None) ->
     path = existing(path)
     wanted = None if languages is None else {canonical(language) for language in languages}
     number = 0
-    for number, unit in enumerate(_units(path), start=1):
+    for number, (_, unit, _) in enumerate(elements(path, {"tu"}), start=1):
         try:
             texts = [version for version in _versions(unit) if wanted is None or version[0] in wanted]
         except UserError as error:
@@ -47,40 +48,13 @@ def read(path: Path, rows: RowCounter, *, languages: list[str] | None = None) ->
         raise UserError("no translation unit (<tu>) in this file", path=path, remedy="is it TMX?")
 
 
-def _units(path: Path) -> Iterator[ElementTree.Element]:
-    """The `<tu>` elements, each taken out of the tree once it was used."""
-    with damage_is_reported(path), open_binary(path) as file:
-        try:
-            events = ElementTree.iterparse(file, events=("start", "end"))
-            body: ElementTree.Element | None = None
-            for event, element in events:
-                if event == "start" and element.tag == "body":
-                    body = element
-                elif event == "end" and element.tag == "tu":
-                    yield element
-                    if body is not None:
-                        body.clear()
-        except ElementTree.ParseError as error:
-            line = error.position[0]
-            raise UserError(f"malformed XML: {error}", path=path, line=line, remedy="export it again") from error
-
-
-def _versions(unit: ElementTree.Element) -> Iterator[tuple[str, str]]:
+def _versions(unit: Element) -> Iterator[tuple[str, str]]:
     """`(tag, text)` of the versions that are not blank."""
     for variant in unit.iter("tuv"):
         code = variant.get(_LANGUAGE) or variant.get("lang")
         if not code:
             raise UserError("a version has no language (xml:lang)")
         segment = variant.find("seg")
-        text = "" if segment is None else " ".join("".join(_pieces(segment)).split())
+        text = "" if segment is None else text_of(segment, _INLINE_CODE)
         if text:
             yield canonical(code), text
-
-
-def _pieces(element: ElementTree.Element) -> Iterator[str]:
-    """The text of a segment without inline codes."""
-    yield element.text or ""
-    for child in element:
-        if child.tag not in _INLINE_CODE:
-            yield from _pieces(child)
-        yield child.tail or ""
