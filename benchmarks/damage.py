@@ -30,9 +30,9 @@ SHARE = 0.2
 RULES = {
     "length ratio": CleanSettings(max_length_ratio=1.8, min_script_share=0.0),
     "script, identical sides": CleanSettings(max_length_ratio=1e9),
-    "language id": CleanSettings(language_id="fasttext", max_length_ratio=1e9, min_script_share=0.0),
+    "language id": CleanSettings(language_id="py3langid", max_length_ratio=1e9, min_script_share=0.0),
     "numbers": CleanSettings(same_numbers=True, max_length_ratio=1e9, min_script_share=0.0),
-    "all rules": CleanSettings(language_id="fasttext", same_numbers=True, max_length_ratio=1.8),
+    "all rules": CleanSettings(language_id="py3langid", same_numbers=True, max_length_ratio=1.8),
 }
 
 

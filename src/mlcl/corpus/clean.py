@@ -43,7 +43,7 @@ class CleanSettings:
     min_script_share: float = 0.2
     """Smallest share of letters, outside mark-up, in the script of the language."""
     language_id: language_id.Identifier | None = None
-    """Identifier that must not be sure of another language: fasttext or heliport; none when not given."""
+    """Identifier that must not be sure of another language: py3langid, fasttext or heliport; none when not given."""
     min_language_confidence: float = 0.8
     """How sure it has to be."""
     min_distinct_words: float = 0.0

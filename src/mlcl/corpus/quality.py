@@ -49,7 +49,7 @@ def check(settings: CleanSettings) -> None:
             f"clean.boilerplate_documents is {settings.boilerplate_documents}", remedy="give 2 or more, such as 20"
         )
     if settings.one_language and settings.language_id is None:
-        raise UserError("clean.one_language needs an identifier", remedy="set clean.language_id to fasttext")
+        raise UserError("clean.one_language needs an identifier", remedy="set clean.language_id to py3langid")
     if settings.language_id is not None:
         language_id.identify(["-"], settings.language_id)
     if settings.fix_encoding:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 from mlcl.core.errors import UserError
 from mlcl.core.files import COMPRESSED, COMPRESSED_PATTERN, RowCounter, damage_is_reported, existing, open_binary
@@ -85,9 +86,9 @@ class Documents:
     """
 
     def __init__(self, rows: RowCounter, language: str, identify: str | None, languages: Sequence[str] | None) -> None:
-        if identify is not None:
-            language_id.identify(["-"], identify)  # is it known and installed?
-        self.rows, self.identifier = rows, identify
+        self.rows, self.identifier = rows, cast("language_id.Identifier | None", identify)
+        if self.identifier is not None:
+            language_id.identify(["-"], self.identifier)  # is it known and installed?
         self.language = canonical(language) if language else ""
         self.wanted = None if languages is None else {canonical(one) for one in languages}
 

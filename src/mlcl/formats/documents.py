@@ -32,7 +32,7 @@ def read(
         language: Language of all documents. Otherwise the path says it.
         pattern: Files below the folder, such as `{language}/**/*.txt`; all `.txt` when empty.
         wrapped: Lines are broken at a width, and a blank line ends a paragraph; otherwise each line is a paragraph.
-        identify: Identifier for documents whose path does not say the language: fasttext or heliport.
+        identify: Identifier for documents whose path does not say the language: py3langid, fasttext, heliport.
         languages: Languages to keep; all when not given.
     """
     documents = Documents(rows, language, identify, languages)

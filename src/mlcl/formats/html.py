@@ -31,7 +31,7 @@ def read(
         rows: Counts sentences, pages that are left out, and blocks outside the main text.
         language: Language of all pages. Otherwise the path says it, else the page itself (`<html lang>`).
         pattern: Pages below the folder, such as `{language}/**/*.html`; all `.html`, `.htm` and `.xhtml` when empty.
-        identify: Identifier for pages that do not say their language: fasttext or heliport.
+        identify: Identifier for pages that do not say their language: py3langid, fasttext, heliport.
         languages: Languages to keep; all when not given.
     """
     documents = Documents(rows, language, identify, languages)

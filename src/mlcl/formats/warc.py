@@ -36,7 +36,7 @@ def read(
         rows: Counts sentences, records that are left out, and blocks outside the main text.
         language: Language of all pages. Otherwise `WARC-Identified-Content-Language` says it, else `<html lang>`.
         pattern: Archives below the folder; all `.warc` and `.wet` when empty.
-        identify: Identifier for pages that do not say their language: fasttext or heliport.
+        identify: Identifier for pages that do not say their language: py3langid, fasttext, heliport.
         languages: Languages to keep; all when not given.
     """
     require("fastwarc", "web")
