@@ -110,6 +110,32 @@ def test_ways_of_fitting(words, tmp_path, task, flags, direction, train_language
         assert "no zero-shot transfer" in (tmp_path / "out" / "results.md").read_text(encoding="utf-8")
 
 
+def test_labels_of_ones_own(tiny_model, tmp_path, capsys):
+    for name, rows in {
+        "en/train": [
+            f"{word} number {n}\t{label}" for n in range(12) for word, label in (("page", "a"), ("your", "b"))
+        ],
+        "de/test": ["seite gelöscht\ta", "passwort\tb"],
+    }.items():
+        file = tmp_path / "mine" / f"{name}.tsv"
+        file.parent.mkdir(parents=True)
+        file.write_text("\n".join(["text\tlabel", *rows]) + "\n", encoding="utf-8")
+    flags = ["finetune", "--model", str(tiny_model), "--task", str(tmp_path / "mine"), "--training.epochs", "1"]
+    assert main([*flags, "--out", str(tmp_path / "out")]) == 0
+    rows = [row for row in read(tmp_path / "out" / "results.json") if row["direction"] != "floor"]
+    assert {row["task"] for row in rows} == {"mine"}
+    assert {(row["code"], row["train_language"]) for row in rows} >= {("en", "en"), ("de", "en")}
+    assert Predictor.from_pretrained(tmp_path / "out" / "model").predict(["seite"])[0] in ("a", "b")
+    with (tmp_path / "mine" / "de" / "test.tsv").open("a", encoding="utf-8") as file:
+        file.write("noch eine\tc\n")
+    capsys.readouterr()
+    assert main([*flags, "--out", str(tmp_path / "again")]) == 2
+    assert "test.tsv:4: label 'c' is unknown (labels: a, b)" in capsys.readouterr().err
+    flags[flags.index("--task") + 1] = "xnli"
+    assert main([*flags, "--out", str(tmp_path / "again")]) == 2
+    assert "--data is not given" in capsys.readouterr().err
+
+
 def test_label_descriptions_come_from_a_file(words, tmp_path, capsys):
     file = tmp_path / "labels.yaml"
     file.write_text("a: [the page was deleted, die seite]\nb: your password\n", encoding="utf-8")

@@ -19,6 +19,7 @@ from mlcl.core.files import RowCounter
 from mlcl.core.languages import canonical
 from mlcl.core.progress import console, warn
 from mlcl.tasks._labelled import Example, Examples, LabelledTask, Language, Split, TaggedSentence
+from mlcl.tasks._own import is_own, own_task
 from mlcl.tasks._tagging import restricted
 from mlcl.tasks._transfer import chosen
 
@@ -71,12 +72,23 @@ class TaskData:
 
 
 def labelled_task(name: str) -> LabelledTask:
-    """The labelled task of a name. Raises UserError for an unknown one, and for one without labels."""
+    """The labelled task of a name, or of a folder of one's own (`mlcl.tasks._own`).
+
+    Raises:
+        UserError: an unknown name, a task without labels, or a folder that is not laid out so.
+    """
+    if not needs_data(name):
+        return own_task(name)
     task = getattr(plugins.load("mlcl.tasks", name), "TASK", None)
     if isinstance(task, LabelledTask):
         return task
     known = [other for other in plugins.names("mlcl.tasks") if hasattr(plugins.load("mlcl.tasks", other), "TASK")]
     raise UserError(f"the task {name!r} has no labels to learn", remedy=f"use {', '.join(known)}")
+
+
+def needs_data(name: str) -> bool:
+    """Whether a task is read from the folder of the published data sets; else it is a folder of one's own."""
+    return name in plugins.names("mlcl.tasks") or not is_own(name)
 
 
 def read_data(

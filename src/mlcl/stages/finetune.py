@@ -30,11 +30,12 @@ class Config:
     """Encoder to start from: an MLC, sentence-transformers or Hugging Face folder, or a hub id. Write NAME=FOLDER to
     choose the name that tables show."""
     task: str
-    """Labelled task: wikiann, xnli, afrisenti, ..."""
-    data: str
-    """Folder that holds the published data sets."""
+    """Labelled task: wikiann, xnli, afrisenti, ...; or a folder of your own with LANGUAGE/train.tsv, dev.tsv, test.tsv
+    (columns text and label; text, pair and label; text, pair and score) or .csv, .jsonl, .conll."""
     out: str
     """Folder to make: model, results.json, runs.json, results.md, report.html."""
+    data: str = ""
+    """Folder that holds the published data sets; not needed for a folder of your own."""
     train_language: list[str] = field(default_factory=lambda: ["en"])
     """Languages whose labels are fitted on, as tags or the data set's codes; `all` is translate-train."""
     evaluate: list[str] = field(default_factory=lambda: ["all"])
@@ -123,8 +124,10 @@ def _check(config: Config) -> None:
 
 
 def _read(config: Config) -> TaskData:
-    from mlcl.finetuning.data import labelled_task, read_data
+    from mlcl.finetuning.data import labelled_task, needs_data, read_data
 
+    if not config.data and (name := next(filter(needs_data, [config.task, *config.evaluate_tasks]), None)):
+        raise UserError(f"--data is not given, and {name!r} is no folder here", remedy=f"give the folder with {name}/")
     task = labelled_task(config.task)
     further = [labelled_task(name) for name in config.evaluate_tasks]
     if config.tuning.method in FEW_SHOT and task.kind != "classification":
