@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import labelled_layouts
 import layouts
 from mlcl.core.errors import UserError
 from mlcl.core.files import write_json
@@ -78,7 +80,7 @@ def test_every_model_is_tuned_once_and_its_rows_are_kept(root, runs):
     assert {(row["model"], row["seed"], row["train_language"]) for row in tuned} == {(root.parent.name, 3, "ha")}
     beside = json.loads((out / "benchmark.json").read_text(encoding="utf-8"))
     assert beside["headlines"]["afrisenti"] == [["macro_f1", "full"]]
-    assert "afrisenti (fine-tuned)" in {time["task"] for time in beside["times"]}
+    assert "afrisenti (full)" in {time["task"] for time in beside["times"]}
     assert "| afrisenti (from ha) | macro f1, full | 2 | 9 | 20.0 | 60.0 [55.0, 65.0] |" in (
         out / "results.md"
     ).read_text(encoding="utf-8")
@@ -95,6 +97,63 @@ def test_probe_and_tuning_stand_side_by_side(root, runs):
     text = (out / "results.md").read_text(encoding="utf-8")
     assert "| afrisenti (linear, from ha) |" in text
     assert "| afrisenti (full, from ha) |" in text
+
+
+@pytest.fixture
+def named(root, monkeypatch):
+    """A folder that also has names to tag, and an encoder that can."""
+    labelled_layouts.wikiann(root)
+    labelled_layouts.uner(root)
+    monkeypatch.setattr(_tuned, "load_encoder", lambda place: None)
+    return root
+
+
+def probes(root, **changes):
+    return config(root, **{"tasks": ["wikiann", "uner", "tatoeba"], "finetune": [], **changes})
+
+
+def test_tagging_is_probed_by_a_head_over_frozen_states(named, runs):
+    out = benchmark.run(probes(named))
+    (asked,) = runs
+    assert (asked.task, asked.tuning.method, asked.evaluate_tasks) == ("wikiann", "frozen", ["uner"])
+    assert asked.train_language == ["en"]
+    beside = json.loads((out / "benchmark.json").read_text(encoding="utf-8"))
+    assert beside["left_out"] == {"wikiann (frozen) of tfidf": "n-grams have nothing to tune"}
+    benchmark.run(probes(named))
+    assert len(runs) == 1
+    benchmark.run(probes(named, finetune_options={"wikiann": {"max_examples": 7}}))
+    assert (runs[1].max_examples, runs[1].tuning.method) == (7, "frozen")
+    layouts.write(named / "uner" / "UNER_German-PUD" / "de_pud-ud-test.iob2.gz", ["1\tX\tB-PER\t-\t-", ""])
+    benchmark.run(probes(named))
+    assert len(runs) == 3, "what the further task reads counts as well"
+    benchmark.run(probes(named, finetune=["wikiann"], finetune_options={"wikiann": {"max_examples": 9}}))
+    assert [(run.tuning.method, run.max_examples) for run in runs[3:]] == [("full", 9)], "the probe is as before"
+
+
+def test_a_model_without_token_states_is_left_out_of_the_probe_alone(named, runs, monkeypatch):
+    def refuse(place):
+        raise UserError("it is a table of static vectors")
+
+    monkeypatch.setattr(_tuned, "load_encoder", refuse)
+    model = [str(named.parent / "model")]
+    out = benchmark.run(probes(named, model=model))
+    beside = json.loads((out / "benchmark.json").read_text(encoding="utf-8"))
+    assert beside["left_out"] == {f"wikiann (frozen) of {named.parent.name}": "it is a table of static vectors"}
+    assert {time["task"] for time in beside["times"]} == {"tatoeba"}
+    assert "static vectors" in (out / "report.html").read_text(encoding="utf-8")
+    monkeypatch.setattr(_tuned, "load_encoder", None)
+    benchmark.run(probes(named, model=model))  # a finished run needs no model
+    assert runs == []
+
+
+def test_test_sets_without_their_training_sets(named, runs):
+    with pytest.raises(UserError, match=r"uner has test sets alone \(add wikiann to --tasks"):
+        benchmark.run(probes(named, tasks=["uner", "tatoeba"]))
+    with pytest.raises(UserError, match=r"write finetune_options\.wikiann"):
+        benchmark.run(probes(named, options={"wikiann": {"languages": ["de"]}}))
+    shutil.rmtree(named / "wikiann")
+    out = benchmark.run(probes(named, tasks=None))
+    assert "wikiann, which it is fitted on" in json.loads((out / "benchmark.json").read_text())["left_out"]["uner"]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 """Measure encoders on every task whose data is there: resumable, with significance tests and one report.
 
-Each task runs on its full test sets, with frozen encoders: retrieval, similarity, and probes that are fitted on
-vectors. Tasks whose folder is missing under DATA are listed as left out. What is finished is kept in OUT/work, together
-with the vectors of the model at work: after Ctrl-C or a kill, repeat the command and it goes on where it stopped. A
-model, option or data file that has changed makes anew what depends on it, and nothing else.
+Each task runs on its full test sets, with frozen encoders: retrieval, similarity, probes that are fitted on vectors,
+and for names in text a tagging head over token states. Tasks whose folder is missing under DATA are listed as left out.
+What is finished is kept in OUT/work, together with the vectors of the model at work: after Ctrl-C or a kill, repeat the
+command and it goes on where it stopped. A model, option or data file that has changed makes anew what depends on it,
+and nothing else.
 """
 
 from __future__ import annotations
@@ -15,13 +16,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from rich.markup import escape
 
 import mlcl
-from mlcl.core.errors import UserError
 from mlcl.core.files import atomic_file, read_json, refuse_existing, write_json
 from mlcl.core.progress import console, print_table, results, step
 from mlcl.reports.benchmark_page import html_page
@@ -29,14 +28,13 @@ from mlcl.reports.benchmark_report import markdown
 from mlcl.reports.benchmark_tables import Benchmark
 from mlcl.reports.results_report import Evaluation
 from mlcl.stages._digest import code_digest, digest
-from mlcl.stages._fertility import Parallel, fertility_rows, parallel_texts
+from mlcl.stages._fertility import fertility_rows
 from mlcl.stages._models import Model, fingerprint, load_embed, named_models
+from mlcl.stages._present import PresentTask, present_tasks
 from mlcl.stages._significance import compare
-from mlcl.stages._tasks import chosen_tasks
 from mlcl.stages._tuned import Fit, fits, tuned_record
 from mlcl.stages._vector_cache import Meter, VectorCache
 from mlcl.tasks import TaskOptions
-from mlcl.tasks import names as task_names
 
 _CODE = ("mlcl.formats", "mlcl.model", "mlcl.retrieval", "mlcl.tasks")
 
@@ -62,31 +60,14 @@ class Config:
     finetune: list[str] = field(default_factory=list)
     """Labelled tasks to fine-tune every model on as well (`mlcl finetune`): wikiann, xnli, afrisenti, ..."""
     finetune_options: dict[str, Any] = field(default_factory=dict)
-    """Settings of `mlcl finetune` for single tasks, such as `masakhaner: {train_language: [hau]}`. When not given,
-    labels are those of English where there are such, else of the language with most."""
+    """Settings of `mlcl finetune` for single tasks, tagging included, such as `masakhaner: {train_language: [hau]}`.
+    When not given, labels are those of English where there are such, else of the language with most."""
     batch_size: int | None = None
     """Sentences that are encoded at once; the encoder decides when not given."""
     keep_vectors: bool = False
     """Keep the vectors in OUT/work when a model is done, so that other options need no new encoding."""
     overwrite: bool = False
     """Forget what OUT holds and measure everything anew."""
-
-
-@dataclass(frozen=True)
-class _Task:
-    """A task that will run.
-
-    Attributes:
-        name: Its name.
-        module: Its module.
-        options: Its options.
-        data: Digest of everything that it reads.
-    """
-
-    name: str
-    module: ModuleType
-    options: TaskOptions
-    data: str
 
 
 def run(config: Config) -> Path:
@@ -99,12 +80,16 @@ def run(config: Config) -> Path:
     out, root = Path(config.out), Path(config.data)
     _check_out(out, config.overwrite)
     models = named_models(config.model)
-    tasks, left_out, parallel = _present_tasks(config)
-    tunings = fits(config.finetune, config.finetune_options, root)
+    present = present_tasks(root, config.tasks, config.options)
+    tunings = fits(config.finetune, config.finetune_options, root, present.tagging)
+    left_out, parallel = dict(present.left_out), present.parallel
     records = []
     with _resumable(out / "work", config.overwrite) as work:
         for model in models:
-            records += _measure(model, tasks, tunings, root, work, config)
+            records += _measure(model, present.tasks, tunings, root, work, config)
+        impossible = [record for record in records if "left_out" in record]
+        left_out |= {f"{record['task']} of {record['model']}": record["left_out"] for record in impossible}
+        records = [record for record in records if "left_out" not in record]
         rows = [row for record in records for row in record.pop("rows")]
         headlines = _headlines(records)
         trained = {model.name: config.trained_languages or model.languages for model in models}
@@ -150,50 +135,13 @@ def _resumable(work: Path, overwrite: bool) -> Iterator[Path]:
                 folder.rmdir()
 
 
-def _present_tasks(config: Config) -> tuple[list[_Task], dict[str, str], Parallel | None]:
-    """The tasks to run, with their data read and checked; those left out with the reason; the texts for fertility."""
-    root = Path(config.data)
-    tasks: list[_Task] = []
-    left_out: dict[str, str] = {}
-    parallel: Parallel | None = None
-    named = {*(config.tasks or ()), *config.options}  # by the user: these must be there
-    with step("reading and checking the data"):
-        for name, (module, options) in chosen_tasks(config.tasks or task_names(), config.options).items():
-            try:
-                if getattr(module, "NEEDS_FINETUNE", False) and name not in named:
-                    module.TASK.languages(root)  # is it there at all?
-                    left_out[name] = f"it needs fine-tuning: --finetune {name}"
-                    continue
-                data = module.load(root, options)
-            except UserError as error:
-                if name in named or not _is_absent(error, root):
-                    raise
-                left_out[name] = f"no {Path(str(error.path)).name}/ under {root}"
-                continue
-            tasks.append(_Task(name, module, options, digest(data)))
-            found = parallel_texts(name, data)
-            if found and (parallel is None or len(found.texts) > len(parallel.texts)):
-                parallel = found
-    if not tasks:
-        raise UserError(
-            "no task has its data here", path=root, remedy="give the folder that holds tatoeba/, ntrex/, ..."
-        )
-    for name, reason in left_out.items():
-        console.print(f"left out: {name} [dim]({escape(reason)})[/dim]", soft_wrap=True)
-    return tasks, left_out, parallel
-
-
-def _is_absent(error: UserError, root: Path) -> bool:
-    """Whether an error says that a data set's own folder is missing; anything wrong inside it is a mistake."""
-    return error.path is not None and Path(error.path).parent == root and not Path(error.path).exists()
-
-
 def _measure(
-    model: Model, tasks: Sequence[_Task], tunings: Sequence[Fit], root: Path, work: Path, config: Config
+    model: Model, tasks: Sequence[PresentTask], tunings: Sequence[Fit], root: Path, work: Path, config: Config
 ) -> list[dict[str, Any]]:
     """Records of all tasks, those of an earlier run included.
 
-    A record is `{model, task, headlines, rows, texts, encode_seconds, seconds}`.
+    A record is `{model, task, headlines, rows, texts, encode_seconds, seconds}`, or `{model, task, left_out, rows}`
+    where a model cannot be measured on a task.
     """
     identity = fingerprint(model)
     trained = config.trained_languages or model.languages
@@ -208,9 +156,8 @@ def _measure(
     if missing:
         _run_tasks(model, missing, root, work / "vectors" / digest(identity, code_digest("mlcl.model")), config)
     records = [read_json(file) for file in files]
-    if not model.is_baseline:  # which has nothing to tune
-        code = code_digest(*_CODE, "mlcl.finetuning", "mlcl.training")
-        records += [tuned_record(model, tuning, identity + code, work) for tuning in tunings]
+    code = code_digest(*_CODE, "mlcl.finetuning", "mlcl.training")
+    records += [tuned_record(model, tuning, identity + code, work) for tuning in tunings]
     for record in records:
         record["model"] = model.name
         for row in record["rows"]:
@@ -220,7 +167,7 @@ def _measure(
 
 
 def _run_tasks(
-    model: Model, missing: dict[Path, tuple[_Task, TaskOptions]], root: Path, vectors: Path, config: Config
+    model: Model, missing: dict[Path, tuple[PresentTask, TaskOptions]], root: Path, vectors: Path, config: Config
 ) -> None:
     """Run tasks, and write the record of each when it is finished."""
     meter = Meter(load_embed(model, config.batch_size, show_progress=False))
