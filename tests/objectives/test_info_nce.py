@@ -266,3 +266,30 @@ def test_the_big_matrix_is_never_made(monkeypatch):
     with Largest() as largest:
         info_nce(queries, keys, negatives=unit(2000, 8, 2).float(), ids=torch.arange(1500) % 700).backward()
     assert largest.elements <= 1024 * 1024
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(angular=st.sampled_from([0.0, 0.1, 0.5]), margin=st.sampled_from([0.0, 0.2]), seed=st.integers(0, 2**20))
+def test_an_angular_margin_turns_the_positive_away(angular, margin, seed):
+    queries, keys = unit(5, 6, seed), unit(5, 6, seed + 1)
+
+    def slow(q, k):
+        similarity = q @ k.T
+        cosine = similarity.diagonal()
+        turned = torch.cos(torch.acos(cosine) + angular)
+        turned = torch.where(torch.acos(cosine) + angular < math.pi, turned, cosine - angular * math.sin(angular))
+        logits = (similarity - torch.diag(cosine) + torch.diag(turned - margin)) / 0.1
+        return F.cross_entropy(logits, torch.arange(5))
+
+    def ours(q, k):
+        return info_nce(q, k, temperature=0.1, margin=margin, angular_margin=angular, symmetric=False)
+
+    torch.testing.assert_close(ours(queries, keys), slow(queries, keys))
+    for fast, exact in zip(gradients(ours, queries, keys), gradients(slow, queries, keys), strict=True):
+        torch.testing.assert_close(fast, exact)
+
+
+def test_an_angular_margin_has_a_finite_gradient_where_the_sides_agree():
+    keys = unit(4, 6, 0)
+    for gradient in gradients(lambda q, k: info_nce(q, k, angular_margin=0.5), keys.clone(), keys):
+        assert torch.isfinite(gradient).all()

@@ -5,6 +5,8 @@ In: queries (N, D), keys (N, D), negatives (M, D), group ids. Out: one scalar.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -20,6 +22,7 @@ def info_nce(
     temperature: float | Tensor = 0.05,
     symmetric: bool = True,
     margin: float = 0.0,
+    angular_margin: float = 0.0,
     ids: Tensor | None = None,
     negative_ids: Tensor | None = None,
 ) -> Tensor:
@@ -43,6 +46,8 @@ def info_nce(
         temperature: Positive number or scalar tensor (learnable).
         symmetric: Average with the key -> query direction over the batch.
         margin: Subtracted from the positive's similarity.
+        angular_margin: Added to the positive's angle, in radians (ArcFace, arXiv 1801.07698): cos(angle + margin)
+            takes the place of its similarity.
         ids: (N,) group id of each pair; -1 means no group.
         negative_ids: (M,) group id of each negative; -1 means no group.
 
@@ -67,7 +72,10 @@ def info_nce(
     dtype = product_dtype(queries, keys)
     exact = sum_dtype(dtype)
     scaled = queries.to(exact) / temperature  # (N, D): s / temperature is scaled . key, and carries its gradient
-    positive = (scaled * keys.to(exact)).sum(-1) - margin / temperature  # (N,)
+    positive = (scaled * keys.to(exact)).sum(-1)  # (N,)
+    if angular_margin:
+        positive = _turned(positive * temperature, angular_margin) / temperature
+    positive = positive - margin / temperature
     kernels = twin("info_nce", queries.device, dtype)
     rows, columns = kernels.other_candidates(scaled, keys, negatives, dtype, ids, negative_ids, symmetric)
     # -log p of the positive = log(1 + sum of the others / positive): no difference from 1 that rounding could eat.
@@ -75,6 +83,13 @@ def info_nce(
     if columns is not None:
         loss = (loss + _softplus(columns - positive).mean()) / 2
     return loss
+
+
+def _turned(cosine: Tensor, margin: float) -> Tensor:
+    """cos(angle + margin) of cosines (N,); past a half turn, where that would rise again, a line (ArcFace)."""
+    sine = (1 - cosine.square()).clamp_min(1e-6).sqrt()  # bounded: its slope is infinite where the two sides agree
+    turned = cosine * math.cos(margin) - sine * math.sin(margin)
+    return torch.where(cosine > -math.cos(margin), turned, cosine - margin * math.sin(margin))
 
 
 def _softplus(x: Tensor) -> Tensor:

@@ -125,6 +125,7 @@ def info_nce_share(
     temperature: float | Tensor = 0.05,
     symmetric: bool = True,
     margin: float = 0.0,
+    angular_margin: float = 0.0,
 ) -> Tensor:
     """This rank's share of `info_nce` over the pairs of all ranks; the mean over the ranks is that of the whole batch.
 
@@ -143,11 +144,17 @@ def info_nce_share(
         temperature: As in `info_nce`.
         symmetric: As in `info_nce`.
         margin: As in `info_nce`.
+        angular_margin: As in `info_nce`.
 
     Returns:
         Scalar; a zero with gradients where the rank has no pair.
     """
-    options: dict[str, Any] = {"temperature": temperature, "margin": margin, "ids": ids}
+    options: dict[str, Any] = {
+        "temperature": temperature,
+        "margin": margin,
+        "angular_margin": angular_margin,
+        "ids": ids,
+    }
     queue = queries.new_empty((0, queries.shape[1])) if queue is None else queue
     queue_ids = ids.new_empty(0) if queue_ids is None else queue_ids
     if world_size() == 1:
