@@ -159,7 +159,7 @@ def info_nce_share(
     queue_ids = ids.new_empty(0) if queue_ids is None else queue_ids
     if world_size() == 1:
         if not len(queries):
-            return _zero(queries, keys, hard_negatives, temperature)
+            return zero(queries, keys, hard_negatives, temperature)
         return info_nce(
             queries,
             keys,
@@ -175,9 +175,9 @@ def info_nce_share(
         hard_negatives = gather_rows(hard_negatives, counts.hard_negatives)
         hard_negative_ids = gather_rows(hard_negative_ids, counts.hard_negatives)
     if not len(queries):
-        return _zero(sides, hard_negatives, temperature)
-    other_queries, other_keys = _without_own(sides, counts.pairs).chunk(2, dim=1)  # (N - n, D) each
-    other_ids = _without_own(all_ids, counts.pairs)
+        return zero(sides, hard_negatives, temperature)
+    other_queries, other_keys = without_own(sides, counts.pairs).chunk(2, dim=1)  # (N - n, D) each
+    other_ids = without_own(all_ids, counts.pairs)
     share = info_nce(
         queries,
         keys,
@@ -194,12 +194,12 @@ def info_nce_share(
     return share * (world_size() * len(queries) / sum(counts.pairs))
 
 
-def _without_own(rows: Tensor, counts: Sequence[int]) -> Tensor:
+def without_own(rows: Tensor, counts: Sequence[int]) -> Tensor:
     """Gathered rows (N, ...) without those of this rank: (N - n, ...)."""
     start = sum(counts[: rank()])
     return torch.cat([rows[:start], rows[start + counts[rank()] :]])
 
 
-def _zero(*sources: Tensor | float) -> Tensor:
+def zero(*sources: Tensor | float) -> Tensor:
     """A zero that hangs on all of these, so that their backward runs; empty sums, since 0 * inf would be nan."""
     return torch.stack([source.flatten()[:0].sum() for source in sources if isinstance(source, Tensor)]).sum()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from mlcl.objectives.koleo import koleo
 from mlcl.training import terms
+from mlcl.training.terms._others import Sides
 
 
 @dataclass(frozen=True)
@@ -19,12 +21,16 @@ class Settings:
 
 
 class Term(terms.Term):
-    """Mean of KoLeo over both sides; neighbours are looked for on this rank alone, as in DINOv2 (arXiv 2304.07193)."""
+    """Mean of KoLeo over both sides; the nearest neighbour is that among the sentences of all ranks."""
 
     def __init__(self, settings: Settings, context: terms.Context) -> None:
         super().__init__()
 
     def forward(self, view: terms.View) -> Tensor:
         """This rank's share."""
-        anchors, positives, _ = view.unit()
-        return view.share((koleo(anchors, view.ids) + koleo(positives, view.ids)) / 2)
+        sides = Sides.of(view)
+        each = [
+            koleo(own, ids=sides.ids, others=others, other_ids=sides.other_ids)
+            for own, others in zip(sides.own, sides.others, strict=True)
+        ]
+        return view.share(torch.stack(each).mean()) + sides.zero
