@@ -17,6 +17,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from mlcl.core.environment import tune_environment
 
@@ -67,24 +68,30 @@ def run_arm(arm: str, seed: int, folder: Path, options: argparse.Namespace) -> N
         words += ["--sentence-id", "true"] if arm == "e-init" else []
         for name in ("corpus", "tokenizer", "config"):
             words += [f"--{name}", str(getattr(options, name))]
+        subprocess.run([sys.executable, *words, "--out", str(folder)], check=True)
     else:
         settings = dict(OURS[arm.partition("-")[0]])
-        words = ["-m", "mlcl", "pretrain", "--config", options.config, "--corpus", options.corpus]
-        words += ["--tokenizer.path", options.tokenizer, "--training.seed", str(seed), "--overwrite"]
         if arm == "d-pairs":
             report = json.loads((options.out / "e-1" / "peer.json").read_text())
             settings |= {"max_steps": report["steps"], "max_minutes": None}
         else:
             settings |= {"max_minutes": options.minutes}
-        for key, value in settings.items():
-            words += [f"--training.{key}", "null" if value is None else str(value)]
+        pretrain({f"training.{key}": value for key, value in settings.items()}, seed, folder, options)
+
+
+def pretrain(settings: dict[str, Any], seed: int, folder: Path, options: argparse.Namespace) -> None:
+    """`mlcl pretrain` with what all arms share and some settings of its own, by their dotted names."""
+    words = ["-m", "mlcl", "pretrain", "--config", options.config, "--corpus", options.corpus]
+    words += ["--tokenizer.path", options.tokenizer, "--training.seed", str(seed), "--overwrite"]
+    for key, value in settings.items():
+        words += [f"--{key}", "null" if value is None else str(value)]
     subprocess.run([sys.executable, *words, "--out", str(folder)], check=True)
 
 
-def evaluate(models: list[Path], options: argparse.Namespace) -> None:
+def evaluate(models: list[Path], options: argparse.Namespace, tasks: str = "ntrex,multiparallel,tatoeba") -> None:
     """All arms by the same code, in one table."""
     words = ["-m", "mlcl", "evaluate", "--model", *map(str, models), "--data", options.data]
-    words += ["--tasks", "ntrex,multiparallel,tatoeba", "--out", str(options.out / "evaluation"), "--overwrite"]
+    words += ["--tasks", tasks, "--out", str(options.out / "evaluation"), "--overwrite"]
     subprocess.run([sys.executable, *words], check=True)
 
 

@@ -23,6 +23,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 
 from mlcl.model.model import MLCModel
+from mlcl.training.distributed import mean_over_ranks
 from mlcl.training.grad_cache import cached_step
 from mlcl.training.sharding import choose_units, full_state_dict, keep_embedding_gathered, shard_like_online
 from steps import Share, gradients, objective_for, tiny
@@ -49,6 +50,7 @@ def update(case: Case, rank: int, folder: Path) -> dict[str, Any]:
     model = tiny()
     autocast = partial(torch.autocast, "cpu", torch.bfloat16) if case.bf16 else nullcontext
     objective = objective_for(model, folder, autocast, **case.options)
+    objective.progress = 0.5  # a term may grow with it, from 0
     wrapped: nn.Module = model
     if case.fsdp:
         accelerator = _accelerator(model, case.bf16)
@@ -59,7 +61,7 @@ def update(case: Case, rank: int, folder: Path) -> dict[str, Any]:
             objective.momentum.encoder = shard_like_online(accelerator, objective.momentum.encoder)
     elif dist.is_initialized():
         wrapped = DistributedDataParallel(model, find_unused_parameters=True)
-    scale, info_nce, lm = 1 / len(case.micro_batches), 0.0, 0.0
+    scale, info_nce, lm, further = 1 / len(case.micro_batches), 0.0, 0.0, []
     for number, shares in enumerate(case.micro_batches):
         batch = shares[rank].batch()
         with nullcontext() if number == len(case.micro_batches) - 1 else _no_sync(wrapped):
@@ -71,11 +73,17 @@ def update(case: Case, rank: int, folder: Path) -> dict[str, Any]:
                     objective, wrapped, batch, case.tokens, no_sync=lambda: _no_sync(wrapped), scale=scale
                 )
         info_nce += 0.0 if terms.info_nce is None else float(terms.info_nce.detach())
+        further += [float(term.detach()) for _, term in sorted(terms.further.items())]
         lm += 0.0 if terms.lm is None else float(terms.lm.detach())
     found = gradients(wrapped, objective)
+    own = {  # each rank's gradients of the terms' parameters are averaged in their step, as Adam hides the scale
+        f"gradient of {name}": mean_over_ranks(parameter.grad.clone())
+        for name, parameter in objective.further.named_parameters()
+    }
     torch.optim.SGD(wrapped.parameters(), lr=0.1).step()
     objective.after_update(model, learning_rate=0.01)
-    state: dict[str, Any] = {"terms": torch.tensor([info_nce, lm]), "gradients": found}
+    state: dict[str, Any] = {"terms": torch.tensor([info_nce, lm]), "gradients": found, **own}
+    state["further"] = torch.tensor(further)
     if objective.queue is not None and objective.momentum is not None:
         state |= {f"momentum {name}": value for name, value in full_state_dict(objective.momentum).items()}
         state |= {"queue": objective.queue.vectors, "queue ids": objective.queue.ids}

@@ -75,6 +75,8 @@ class Share:
             rng=np.random.default_rng(0),
             with_keys=with_keys,
         )
+        codes = [[int(sum(side)) % 3 - 1 for side in pair] for pair in zip(self.anchors, self.positives, strict=True)]
+        batch.languages = torch.tensor(codes, dtype=torch.long).reshape(-1, 2)  # two languages, and unknown
         batch.negative_ids = torch.tensor(self.hard_negative_ids, dtype=torch.long)
         return batch
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mlcl.training.terms import names
 from ranks import Case, run, update
 from steps import Share, tiny
 from train_ranks import run as train_alone
@@ -25,6 +26,8 @@ NO_BATCH_FIRST = NO_BATCH[::-1]
 NO_MASKED = [Share.draw(6, pairs=3), Share.draw(7, pairs=3, lm=2)]
 ONE_PAIR = [Share.draw(8, pairs=1, lm=1), Share.draw(9, pairs=1, lm=1)]
 NOTHING = [Share(), Share()]
+
+FURTHER = {"objectives": dict.fromkeys(names(), 0.5)}
 
 CASES = {
     "equal": Case([EQUAL]),
@@ -41,6 +44,10 @@ CASES = {
     "cached": Case([UNEQUAL], tokens=20),
     "cached, a rank without a batch": Case([NO_BATCH], tokens=20),
     "cached, two micro-batches": Case([NO_MASKED, UNEQUAL], tokens=20),
+    "further terms": Case([UNEQUAL], FURTHER),
+    "further terms, a rank without a batch": Case([NO_BATCH], FURTHER),
+    "further terms, cached, two micro-batches": Case([NO_BATCH_FIRST, UNEQUAL], FURTHER, tokens=20),
+    "an angular margin": Case([UNEQUAL], {"angular_margin": 0.2}),
     "FSDP2": Case([UNEQUAL], fsdp=True),
     "FSDP2, a rank without a batch": Case([NO_BATCH], fsdp=True),
     "FSDP2, a rank without masked tokens": Case([NO_MASKED], fsdp=True),
@@ -70,8 +77,8 @@ def test_two_processes_give_what_one_gives(ranks, name, tmp_path):
         assert found.keys() - {"temperature"} == expected.keys() - {"temperature"}
         for parameter in found.keys() - {"temperature"}:
             _close(found[parameter], expected[parameter], f"rank {rank}, gradient of {parameter}", rough)
-    terms = torch.stack([state.pop("terms") for state in two]).mean(0)
-    _close(terms, one.pop("terms"), "terms", rough)
+    for key in ("terms", "further"):
+        _close(torch.stack([state.pop(key) for state in two]).mean(0), one.pop(key), key, rough)
     # The momentum encoder's whole tensors are on rank 0 under FSDP2, everything else is on both ranks.
     assert two[0].keys() == one.keys()
     for rank, state in enumerate(two):

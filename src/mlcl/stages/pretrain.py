@@ -11,6 +11,7 @@ from typing import Any, Literal
 from mlcl.core.errors import UserError
 from mlcl.core.files import write_json
 from mlcl.core.progress import console, step, warn
+from mlcl.training.augmentation import AugmentationSettings
 from mlcl.training.mixing import SamplingSettings
 
 
@@ -52,6 +53,8 @@ class Config:
     """Fields of MLCConfig: model_name, backbone, pooling, proj_size, max_length, ..."""
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     """Which pairs are drawn."""
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    """Positives that are made rather than found."""
     initialisation: InitialisationSettings = field(default_factory=InitialisationSettings)
     """How a fresh backbone starts."""
     training: dict[str, Any] = field(default_factory=dict)
@@ -76,8 +79,10 @@ def run(config: Config) -> Path:
 
     from mlcl.corpus.store import Corpus
     from mlcl.model.model import MLCModel
+    from mlcl.training.augmentation import augmentation_for
     from mlcl.training.memory import keep_freed_memory
     from mlcl.training.mixing import check, plan, steps_of_run
+    from mlcl.training.negative_store import negative_store
     from mlcl.training.retrieval_dev import DevPairs
     from mlcl.training.sampling import Sampler
     from mlcl.training.settings import model_config, training_arguments
@@ -104,6 +109,8 @@ def run(config: Config) -> Path:
         set_seed(args.seed)
         model = MLCModel(mlc_config)
         _check_vocabulary(model, tokenizer)
+        config.augmentation.check(model, corpus.manifest["rows"]["mono"])
+        _check_terms(args, model, corpus.languages)
         longest = model.max_length // 2 if args.uses_lm and args.tlm_share else model.max_length
         with step("token store"):
             store = open_or_build(corpus, tokenizer, min(args.max_length, longest), out)
@@ -118,7 +125,16 @@ def run(config: Config) -> Path:
         seed=args.seed,
         with_lm=args.uses_lm,
     )
-    source = CorpusSource(sampler, BatchSettings(pairs=args.per_device_train_batch_size))
+    max_length = min(args.max_length, longest)
+    source = CorpusSource(
+        sampler,
+        BatchSettings(pairs=args.per_device_train_batch_size),
+        negatives=negative_store(corpus, tokenizer, max_length) if args.uses_negatives else None,
+        augmentation=augmentation_for(
+            config.augmentation, store, tokenizer, held_out=sampler.dev_ids, max_length=max_length, seed=args.seed,
+            step=step,
+        ),
+    )  # fmt: skip
     sampler.follow(plan(sampling, steps_of_run(args, len(source)), batches_per_step))
     trainer = MLCTrainer(
         model=model,
@@ -223,6 +239,16 @@ def _check_vocabulary(model: Any, tokenizer: Any) -> None:
         raise UserError(
             f"the tokenizer has {len(tokenizer)} entries and the model {entries}", remedy="use the model's own"
         )
+
+
+def _check_terms(args: Any, model: Any, languages: list[str]) -> None:
+    """Refuse terms that do not fit the model or the data, before the corpus is tokenised; draws no random numbers."""
+    import torch
+
+    from mlcl.training.terms import Context, FurtherTerms
+
+    with torch.random.fork_rng(devices=[]):
+        FurtherTerms(args.objectives, Context(model.dimension, languages, {"ids", "languages", "negatives"}))
 
 
 def _describe(model: Any, sampler: Any, args: Any) -> None:

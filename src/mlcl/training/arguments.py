@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,12 +37,14 @@ class MLCTrainingArguments(TrainingArguments):
     temperature: float = _option(0.05, "Temperature of InfoNCE; where it starts if it is learnable.")
     learnable_temperature: bool = _option(False, "Train the temperature as well, between 0.01 and 1.")
     margin: float = _option(0.0, "Additive margin of InfoNCE on the positive (LaBSE).")
+    angular_margin: float = _option(0.0, "Margin of InfoNCE on the positive's angle, in radians (ArcFace).")
     symmetric: bool = _option(True, "Average both directions over the batch.")
     info_nce_weight: float = _option(1.0, "Weight w of the contrastive term; 0 trains the LM term alone.")
     lm_weight: float = _option(1.0, "Weight lambda of the LM term; 0 leaves it out.")
     lm_share: float = _option(0.25, "Inputs of the LM term per pair of the batch.")
     tlm_share: float = _option(0.5, "Share of the LM inputs that are translation pairs (TLM); the others are MLM.")
     mlm_probability: float = _option(0.15, "Share of tokens that are masked.")
+    negatives_per_pair: int = _option(1, "Most hard negatives of a pair, of those that the corpus has; 0 = none.")
     queue_size: int = _option(0, "Keys in the queue of negatives; 0 = no queue and no momentum encoder.")
     momentum: float = _option(0.995, "Momentum of the key encoder, per optimiser update.")
     objectives: dict[str, Any] = field(
@@ -75,9 +78,11 @@ class MLCTrainingArguments(TrainingArguments):
                 ("temperature", self.temperature, self.temperature > 0, "above 0"),
                 ("info_nce_weight", self.info_nce_weight, self.info_nce_weight >= 0, "at least 0"),
                 ("lm_weight", self.lm_weight, self.lm_weight >= 0, "at least 0"),
+                ("angular_margin", self.angular_margin, 0 <= self.angular_margin < math.pi / 2, "in [0, pi/2)"),
                 ("lm_share", self.lm_share, self.lm_share >= 0, "at least 0"),
                 ("tlm_share", self.tlm_share, 0 <= self.tlm_share <= 1, "in [0, 1]"),
                 ("mlm_probability", self.mlm_probability, 0 < self.mlm_probability < 1, "in (0, 1)"),
+                ("negatives_per_pair", self.negatives_per_pair, self.negatives_per_pair >= 0, "at least 0"),
                 ("queue_size", self.queue_size, self.queue_size >= 0, "at least 0"),
                 ("momentum", self.momentum, 0 <= self.momentum < 1, "in [0, 1)"),
                 ("max_minutes", self.max_minutes, self.max_minutes is None or self.max_minutes > 0, "above 0"),
@@ -110,6 +115,11 @@ class MLCTrainingArguments(TrainingArguments):
     def uses_pairs(self) -> bool:
         """Whether a term sees the embeddings of the pairs."""
         return self.info_nce_weight > 0 or any(term.weight > 0 for term in terms.parse(self.objectives).values())
+
+    @property
+    def uses_negatives(self) -> bool:
+        """Whether hard negatives of the corpus take part."""
+        return self.negatives_per_pair > 0 and self.uses_pairs
 
     @property
     def uses_queue(self) -> bool:

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlcl.core.errors import UserError
-from mlcl.training.dictionary import Dictionary, Ids
-from mlcl.training.token_store import TokenStore
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the command line reads the settings here, and shall not wait for torch
     from mlcl.model.model import MLCModel
+    from mlcl.training.dictionary import Dictionary
+    from mlcl.training.token_store import TokenStore
+
+Ids = np.ndarray
 
 _AUGMENTATION = 5  # name of the random stream, beside those of sampling.py and sources.py
 

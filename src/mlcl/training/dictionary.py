@@ -193,7 +193,7 @@ def induce(
 
 def _language_pairs(members: dict[int, tuple[np.ndarray, np.ndarray]], partners: int) -> list[tuple[int, int]]:
     """Each language with the `partners` that it shares most groups with; each pair once, ascending."""
-    pairs = set()
+    pairs: set[tuple[int, int]] = set()
     for a, (groups, _) in members.items():
         shared = {b: len(np.intersect1d(groups, others)) for b, (others, _) in members.items() if b != a}
         ranked = sorted((b for b in shared if shared[b]), key=lambda b: (-shared[b], b))

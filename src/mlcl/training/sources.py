@@ -17,11 +17,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mlcl.core.errors import UserError
 from mlcl.training.arguments import MLCTrainingArguments
+from mlcl.training.augmentation import Augmentation
 from mlcl.training.batching import Batch, Ids, Masking, concatenate, make_batch
+from mlcl.training.negative_store import NegativeStore
 from mlcl.training.sampling import Sampler as CorpusSampler
 from mlcl.training.token_store import encode
 
-_MASKS, _PERMUTATION = 3, 4  # names of random streams beside those of sampling.py
+_MASKS, _PERMUTATION, _NEGATIVES = 3, 4, 6  # random streams beside those of sampling.py and augmentation.py
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class BatchSettings:
         tlm_share: Share of these that are translation pairs (TLM); the others are single sentences (MLM).
         with_keys: Whether the momentum encoder needs the positives once more.
         masking: How tokens are masked; None without an LM term.
+        negatives_per_pair: Most hard negatives of a pair that are drawn from those of the corpus.
         seed: Seed of everything drawn.
     """
 
@@ -44,6 +47,7 @@ class BatchSettings:
     tlm_share: float = 0.0
     with_keys: bool = False
     masking: Masking | None = None
+    negatives_per_pair: int = 0
     seed: int = 0
 
 
@@ -107,37 +111,68 @@ class CorpusSource(Source):
         sampler: Draws sentences of the corpus.
         settings: What a batch holds.
         columns: Further columns of a batch by name.
+        negatives: Hard negatives of the corpus.
+        augmentation: Makes pairs that take the place of some that are drawn; further columns know none of them.
     """
 
     def __init__(
-        self, sampler: CorpusSampler, settings: BatchSettings, columns: dict[str, Column] | None = None
+        self,
+        sampler: CorpusSampler,
+        settings: BatchSettings,
+        columns: dict[str, Column] | None = None,
+        negatives: NegativeStore | None = None,
+        augmentation: Augmentation | None = None,
     ) -> None:
+        assert augmentation is None or not columns
         self.sampler, self.settings, self.columns = sampler, settings, columns or {}
+        self.negatives, self.augmentation = negatives, augmentation
         self.languages = sampler.store.languages
 
     @property
     def provides(self) -> set[str]:
-        """Group ids, languages, and further columns."""
-        return {"ids", "languages", *self.columns}
+        """Group ids, languages, hard negatives where there are some, and further columns."""
+        return {"ids", "languages", *self.columns} | ({"negatives"} if self._uses_negatives else set())
+
+    @property
+    def _uses_negatives(self) -> bool:
+        return self.negatives is not None and self.settings.negatives_per_pair > 0
 
     def __len__(self) -> int:
         return max(1, self.sampler.pairs // self.settings.pairs)
 
     def __getitem__(self, number: int) -> Batch:
-        draw = self.sampler.draw(number, self.settings.pairs, self._single_sentences)
+        made = None
+        if self.augmentation is not None and self.settings.contrastive:
+            made = self.augmentation.pairs(number, self.settings.pairs)
+        drawn = self.settings.pairs - (0 if made is None else len(made.anchors))
+        draw = self.sampler.draw(number, drawn, self._single_sentences)
         store = self.sampler.store
         anchors, positives, single = (
             [store.sentence(i) for i in rows] for rows in (draw.anchors, draw.positives, draw.lm)
         )
-        batch = self._assemble(number, anchors, positives, single, ids=store.group[draw.anchors])
+        ids = store.group[draw.anchors]
+        languages = np.stack([store.language[draw.anchors], store.language[draw.positives]], axis=1)  # (B, 2)
+        if self.augmentation is not None and made is not None:
+            anchors = [*self.augmentation.switch_some(number, anchors, languages[:, 0]), *made.anchors]
+            positives, ids = [*positives, *made.positives], np.concatenate([ids, made.ids])
+            languages = np.concatenate([languages, np.stack([made.languages] * 2, axis=1)])
+        negatives, negative_ids = self._draw_negatives(number, ids)
+        batch = self._assemble(number, anchors, positives, single, ids=ids, hard_negatives=negatives)
         if not self.settings.contrastive:
             return batch
-        languages = np.stack([store.language[draw.anchors], store.language[draw.positives]], axis=1)
+        batch.negative_ids = torch.from_numpy(negative_ids)
         batch.languages = torch.from_numpy(languages.astype(np.int64))
         batch.columns = {
             name: torch.from_numpy(column(draw.anchors, draw.positives)) for name, column in self.columns.items()
         }
         return batch
+
+    def _draw_negatives(self, number: int, ids: np.ndarray) -> tuple[list[Ids], np.ndarray]:
+        """Hard negatives of the pairs with these groups (B,), and the groups (M,) of the negatives."""
+        if self.negatives is None or not self._uses_negatives:
+            return [], np.empty(0, np.int64)
+        rng = np.random.default_rng((self.settings.seed, _NEGATIVES, number))
+        return self.negatives.draw(ids, self.settings.negatives_per_pair, rng)
 
 
 class TextSource(Source):
@@ -305,5 +340,6 @@ def _settings(args: MLCTrainingArguments, tokenizer: Any) -> BatchSettings:
         tlm_share=args.tlm_share,
         with_keys=args.uses_queue,
         masking=masking,
+        negatives_per_pair=args.negatives_per_pair,
         seed=args.seed if args.data_seed is None else args.data_seed,
     )

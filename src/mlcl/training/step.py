@@ -43,7 +43,8 @@ class Terms:
     def detach(self) -> Terms:
         """The same values without a graph."""
         further = {name: term.detach() for name, term in self.further.items()}
-        return Terms(*(None if term is None else term.detach() for term in (self.info_nce, self.lm)), further)
+        info_nce, lm = (None if term is None else term.detach() for term in (self.info_nce, self.lm))
+        return Terms(info_nce, lm, further)
 
 
 class Objective:
@@ -143,6 +144,7 @@ class Objective:
             counts=counts,
             temperature=self.temperature(),
             margin=self.args.margin,
+            angular_margin=self.args.angular_margin,
             symmetric=self.args.symmetric,
             progress=self.progress,
             autocast=self._autocast,
@@ -177,6 +179,7 @@ class Objective:
                 temperature=self.temperature(),
                 symmetric=self.args.symmetric,
                 margin=self.args.margin,
+                angular_margin=self.args.angular_margin,
             )
 
     @torch.no_grad()

@@ -57,7 +57,8 @@ class View:
         columns: Further rows (B, ...) by name.
         counts: Pairs and hard negatives of all ranks.
         temperature: Temperature of InfoNCE.
-        margin: Margin of InfoNCE.
+        margin: Additive margin of InfoNCE.
+        angular_margin: Angular margin of InfoNCE.
         symmetric: Whether InfoNCE averages both directions.
         progress: Share of the training that is done, in [0, 1].
         autocast: Precision of the run, for large products; a term otherwise computes in float32.
@@ -73,6 +74,7 @@ class View:
     counts: Counts
     temperature: float | Tensor
     margin: float
+    angular_margin: float
     symmetric: bool
     progress: float
     autocast: Callable[[], AbstractContextManager[Any]]
