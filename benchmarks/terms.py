@@ -35,7 +35,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "alignment": {"training.objectives.alignment.weight": 1.0},
     "mse": {"training.objectives.mse.weight": 0.1},
     "adversarial": {"training.objectives.adversarial.weight": 0.1},
-    "simcse": {"augmentation.simcse": 0.25, "model.backbone.hidden_dropout_prob": 0.1},
+    "simcse": {"augmentation.simcse": 0.25, "model.hidden_dropout": 0.1},
     "code_switch": {"augmentation.code_switch": 0.25},
     "code_switch_pairs": {"augmentation.code_switch_pairs": 0.25},
     "negatives": {},

@@ -9,7 +9,7 @@ import pytest
 
 from mlcl.core.errors import UserError
 from mlcl.corpus.store import Corpus
-from mlcl.model.model import MLCModel
+from mlcl.model.config import MLCConfig
 from mlcl.training.augmentation import AugmentationSettings, augmentation_for
 from mlcl.training.token_store import open_or_build
 
@@ -96,12 +96,11 @@ def test_settings_out_of_range_are_named(settings, message):
         AugmentationSettings(**settings)
 
 
-def test_what_the_model_or_the_corpus_lacks_is_named(tiny_model):
-    model = MLCModel.from_pretrained(tiny_model)
+def test_what_the_model_or_the_corpus_lacks_is_named():
     with pytest.raises(UserError, match="need sentences without translation"):
-        AugmentationSettings(code_switch=0.5).check(model, 0)
+        AugmentationSettings(code_switch=0.5).check(MLCConfig(), 0)
     with pytest.raises(UserError, match="simcse needs dropout"):
-        AugmentationSettings(simcse=0.5).check(model, 10)
-    AugmentationSettings(code_switch=0.5).check(model, 10)
-    model.backbone.config.attention_probs_dropout_prob = 0.1
-    AugmentationSettings(simcse=0.5).check(model, 10)
+        AugmentationSettings(simcse=0.5).check(MLCConfig(), 10)
+    AugmentationSettings(code_switch=0.5).check(MLCConfig(), 10)
+    AugmentationSettings(simcse=0.5).check(MLCConfig(hidden_dropout=0.1), 10)
+    AugmentationSettings(code_switch_pairs=0.5).check(MLCConfig(), 0)

@@ -220,7 +220,9 @@ def test_a_run_whose_time_is_used_up_trains_no_further_step(tokenizer, tmp_path)
         other.train(resume_from_checkpoint=True)
 
 
-@pytest.mark.parametrize("options", [{}, {"mini_batch_tokens": 64}], ids=["plain", "cached"])
+@pytest.mark.parametrize(
+    "options", [{}, {"mini_batch_tokens": 64}, {"fgm_radius": 0.1}], ids=["plain", "cached", "perturbed"]
+)
 def test_a_resumed_run_equals_one_that_was_not_stopped(tokenizer, tmp_path, options):
     options = {"learnable_temperature": True, "queue_size": 20, "max_steps": 6, "save_steps": 3} | options
     runs = []

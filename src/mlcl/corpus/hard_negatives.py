@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlcl.core.progress import bar
+from mlcl.corpus.card import write_card
 from mlcl.corpus.store import Corpus, CorpusWriter
 from mlcl.reports.corpus_report import write_report
 from mlcl.retrieval.knn import nearest, unit
@@ -122,6 +123,7 @@ def write_with_negatives(corpus: Corpus, found: np.ndarray, folder: Path) -> dic
     ours = ("schema_version", "rows", "languages", "language_pairs", "lengths", "shards")
     manifest = writer.close(**{key: value for key, value in corpus.manifest.items() if key not in ours})
     write_report(manifest, folder / "report.html")
+    write_card(folder, manifest)
     return manifest
 
 

@@ -96,6 +96,8 @@ def run(config: Config) -> Path:
     corpus = Corpus.open(config.corpus)
     args = training_arguments({"output_dir": str(out), **config.training, "overwrite_output_dir": config.overwrite})
     mlc_config = model_config(config.model)
+    config.augmentation.check(mlc_config, corpus.manifest["rows"]["mono"])
+    _check_terms(args, mlc_config.proj_size or (mlc_config.backbone or {}).get("hidden_size"), corpus.languages)
     if config.sampling.pivot is not None:
         corpus.require([config.sampling.pivot])
     batches_per_step = args.gradient_accumulation_steps * args.world_size
@@ -109,8 +111,7 @@ def run(config: Config) -> Path:
         set_seed(args.seed)
         model = MLCModel(mlc_config)
         _check_vocabulary(model, tokenizer)
-        config.augmentation.check(model, corpus.manifest["rows"]["mono"])
-        _check_terms(args, model, corpus.languages)
+        _check_terms(args, model.dimension, corpus.languages)
         longest = model.max_length // 2 if args.uses_lm and args.tlm_share else model.max_length
         with step("token store"):
             store = open_or_build(corpus, tokenizer, min(args.max_length, longest), out)
@@ -241,14 +242,16 @@ def _check_vocabulary(model: Any, tokenizer: Any) -> None:
         )
 
 
-def _check_terms(args: Any, model: Any, languages: list[str]) -> None:
-    """Refuse terms that do not fit the model or the data, before the corpus is tokenised; draws no random numbers."""
+def _check_terms(args: Any, dimension: int | None, languages: list[str]) -> None:
+    """Refuse terms that do not fit the model or the data, before any work; leaves random numbers as they are."""
+    if dimension is None:  # that of a model that is still to be loaded
+        return
     import torch
 
     from mlcl.training.terms import Context, FurtherTerms
 
     with torch.random.fork_rng(devices=[]):
-        FurtherTerms(args.objectives, Context(model.dimension, languages, {"ids", "languages", "negatives"}))
+        FurtherTerms(args.objectives, Context(dimension, languages, {"ids", "languages", "negatives"}))
 
 
 def _describe(model: Any, sampler: Any, args: Any) -> None:

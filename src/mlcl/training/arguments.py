@@ -51,6 +51,11 @@ class MLCTrainingArguments(TrainingArguments):
         default_factory=dict,
         metadata={_HELP: "Further terms of J: name -> weight, or name -> settings (files of mlcl/training/terms)."},
     )
+    fgm_radius: float = _option(
+        0.0,
+        "Adversarial training of the embeddings (FGM): each batch is seen a second time with its token embeddings "
+        "moved uphill, by this share of their length; 0 = off. Doubles the cost of a step.",
+    )
     mini_batch_tokens: int | None = _option(
         None,
         "Gradient caching: most tokens that are encoded at once, for batches that do not fit into memory. The gradient "
@@ -85,6 +90,7 @@ class MLCTrainingArguments(TrainingArguments):
                 ("negatives_per_pair", self.negatives_per_pair, self.negatives_per_pair >= 0, "at least 0"),
                 ("queue_size", self.queue_size, self.queue_size >= 0, "at least 0"),
                 ("momentum", self.momentum, 0 <= self.momentum < 1, "in [0, 1)"),
+                ("fgm_radius", self.fgm_radius, self.fgm_radius >= 0, "at least 0"),
                 ("max_minutes", self.max_minutes, self.max_minutes is None or self.max_minutes > 0, "above 0"),
                 ("max_length", self.max_length, self.max_length >= 4, "at least 4"),
                 (
@@ -100,6 +106,8 @@ class MLCTrainingArguments(TrainingArguments):
             problems.append(f"temperature is {self.temperature}, a learnable one must start in {list(RANGE)}")
         if self.learnable_temperature and self.fp16:
             problems.append("learnable_temperature cannot be used with fp16 and its loss scale, use bf16")
+        if self.fgm_radius and self.gradient_accumulation_steps > 1:
+            problems.append("fgm_radius needs gradient_accumulation_steps 1, use mini_batch_tokens for large batches")
         further = terms.parse(self.objectives)
         if self.info_nce_weight == 0 and not self.uses_lm and not any(term.weight for term in further.values()):
             problems.append("info_nce_weight is 0 and so is lm_weight or lm_share, nothing would be trained")

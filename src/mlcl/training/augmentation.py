@@ -18,7 +18,7 @@ import numpy as np
 from mlcl.core.errors import UserError
 
 if TYPE_CHECKING:  # the command line reads the settings here, and shall not wait for torch
-    from mlcl.model.model import MLCModel
+    from mlcl.model.config import MLCConfig
     from mlcl.training.dictionary import Dictionary
     from mlcl.training.token_store import TokenStore
 
@@ -49,7 +49,7 @@ class AugmentationSettings:
             for item in fields(self)
             if not 0 <= getattr(self, item.name) <= 1
         ]
-        if self.simcse + self.code_switch > 1:
+        if not problems and self.simcse + self.code_switch > 1:
             problems.append(f"augmentation.simcse and code_switch are {self.simcse} and {self.code_switch}, above 1")
         if self.uses_dictionary and self.switch_rate == 0:
             problems.append("augmentation.switch_rate is 0, no word would be replaced")
@@ -66,32 +66,22 @@ class AugmentationSettings:
         """Whether sentences without translation are needed."""
         return self.simcse > 0 or self.code_switch > 0
 
-    def check(self, model: MLCModel, mono_sentences: int) -> None:
+    def check(self, model: MLCConfig, mono_sentences: int) -> None:
         """Refuse what cannot work with this model and corpus.
 
         Raises:
             UserError: two views of a sentence would be equal, or there is no sentence without translation.
         """
-        if self.simcse and not drops(model):
+        if self.simcse and model.hidden_dropout == 0 and model.attention_dropout == 0:
             raise UserError(
                 "augmentation.simcse needs dropout, which the model has none of: both views would be equal",
-                remedy="set model.backbone.hidden_dropout_prob, for example to 0.1, or use code_switch",
+                remedy="set model.hidden_dropout, for example to 0.1, or use augmentation.code_switch",
             )
         if self.uses_mono and not mono_sentences:
             raise UserError(
                 "augmentation.simcse and code_switch need sentences without translation, the corpus has none",
-                remedy="build it with monolingual sources, or use code_switch_pairs",
+                remedy="build it with monolingual sources, or use augmentation.code_switch_pairs",
             )
-
-
-def drops(model: MLCModel) -> bool:
-    """Whether the model draws random numbers in training, so that two forwards of a sentence differ."""
-    config = model.backbone.config
-    names = ("dropout", "dropout_prob", "drop", "dropout_rate", "pdrop")
-    return any(
-        name.endswith(names) and isinstance(value, float) and value > 0 and not name.startswith("classifier")
-        for name, value in config.to_dict().items()
-    )
 
 
 @dataclass

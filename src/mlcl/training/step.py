@@ -60,6 +60,7 @@ class Objective:
 
     Attributes:
         progress: Share of the training that is done, in [0, 1]; the trainer keeps it up to date.
+        keeps_keys: Whether the keys of a batch go into the queue; not when it is seen a second time.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Objective:
         autocast: Callable[[], AbstractContextManager[Any]],
         further: FurtherTerms,
     ) -> None:
-        self.further, self.progress = further, 0.0
+        self.further, self.progress, self.keeps_keys = further, 0.0, True
         self.args, self.temperature, self.momentum, self.queue = args, temperature, momentum, queue
         self._autocast = autocast
         self._new_keys: list[tuple[Tensor, Tensor]] = []
@@ -165,7 +166,8 @@ class Objective:
         queue = queue_ids = None
         if self.queue is not None and torch.is_grad_enabled():
             queue, queue_ids = self.queue.vectors, self.queue.ids
-            self._new_keys.append(self._encode_keys(batch, counts, mini_batch_tokens))
+            if self.keeps_keys:
+                self._new_keys.append(self._encode_keys(batch, counts, mini_batch_tokens))
         with self._autocast():
             return info_nce_share(
                 anchors,

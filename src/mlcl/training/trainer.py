@@ -33,6 +33,7 @@ from mlcl.training.forward import attach
 from mlcl.training.grad_cache import cached_step
 from mlcl.training.momentum import MomentumEncoder
 from mlcl.training.optimizer import RowAdamW, clip_gradients, row_sparse
+from mlcl.training.perturbation import perturbed
 from mlcl.training.retrieval_dev import DevPairs, retrieval_accuracy
 from mlcl.training.schedule import timed_schedule
 from mlcl.training.sharding import choose_units, full_state_dict, keep_embedding_gathered, shard_like_online
@@ -93,6 +94,8 @@ class MLCTrainer(CheckpointedTrainer):
             callbacks=[*own, *(callbacks or [])],
             optimizers=optimizers,
         )
+        if args.fgm_radius and self.is_fsdp_enabled:
+            raise UserError("fgm_radius needs whole embeddings, FSDP shards them", remedy="use DDP, or set it to 0")
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
         self.model_accepts_loss_kwargs = False  # our terms are means already: divide by the accumulation steps
@@ -124,8 +127,18 @@ class MLCTrainer(CheckpointedTrainer):
         return (loss, terms) if return_outputs else loss
 
     def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """Gradients of one micro-batch and, with `fgm_radius`, of the same from perturbed embeddings."""
+        objective = self.joint_objective
+        objective.progress, objective.keeps_keys = self.progress, True
+        loss = self._add_gradients(model, inputs, num_items_in_batch)
+        if self.args.fgm_radius:
+            objective.keeps_keys = False
+            with perturbed(self.mlc.get_input_embeddings().weight, self.args.fgm_radius):
+                self._add_gradients(model, inputs, num_items_in_batch)
+        return loss
+
+    def _add_gradients(self, model: nn.Module, inputs: Any, num_items_in_batch: Any) -> Tensor:
         """Gradients of one micro-batch; with `mini_batch_tokens`, chunk by chunk."""
-        self.joint_objective.progress = self.progress
         if self.args.mini_batch_tokens is None:
             return super().training_step(model, inputs, num_items_in_batch)
         model.train()
@@ -207,6 +220,8 @@ class MLCTrainer(CheckpointedTrainer):
         super().log(logs, start_time)
 
     def _count(self, batch: Batch, terms: Terms) -> None:
+        if not self.joint_objective.keeps_keys:
+            return  # the second look at a batch
         padding = self.mlc.padding_of(batch.online.lengths)
         amounts: dict[str, Any] = {"batches": 1, "pairs": batch.pairs, "tokens": batch.tokens, "padding": padding}
         for name, amount in (
