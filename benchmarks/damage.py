@@ -4,8 +4,9 @@
 
 A fifth of the pairs is damaged, each in one of five ways: the translation of another sentence (shuffled), the second
 half missing (truncated), a translation into another language, the source copied, a digit changed. The rules are those
-of `mlcl corpus build`; `agreement` is the margin score of `mlcl corpus filter`, whose threshold is the one with the
-best F1 on documents 1-73. Precision and recall are those on documents 74-92; recall also by kind of damage.
+of `mlcl corpus build`; `learned lengths` (clean.length_deviations) and `agreement` (the margin score of `mlcl corpus
+filter`) learn what they need and choose the threshold with the best F1 on documents 1-73, damaged as well. Precision
+and recall are those on documents 74-92; recall also by kind of damage.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from mlcl.core.files import write_json
-from mlcl.corpus import agreement
-from mlcl.corpus.clean import CleanSettings, filter_versions, versions
+from mlcl.corpus import agreement, lengths
+from mlcl.corpus.clean import CleanSettings, filter_versions, versions, width
 from mlcl.formats import ntrex
 from mlcl.model.encoder import Encoder
 
@@ -31,8 +32,9 @@ RULES = {
     "length ratio": CleanSettings(max_length_ratio=1.8, min_script_share=0.0),
     "script, identical sides": CleanSettings(max_length_ratio=1e9),
     "language id": CleanSettings(language_id="py3langid", max_length_ratio=1e9, min_script_share=0.0),
+    "names": CleanSettings(min_shared_names=0.2, max_length_ratio=1e9, min_script_share=0.0),
     "numbers": CleanSettings(same_numbers=True, max_length_ratio=1e9, min_script_share=0.0),
-    "all rules": CleanSettings(language_id="py3langid", same_numbers=True, max_length_ratio=1.8),
+    "all rules": CleanSettings(language_id="py3langid", same_numbers=True, min_shared_names=0.2, max_length_ratio=1.8),
 }
 
 
@@ -103,6 +105,21 @@ def margins(found: Sequence[Pair], encoder: Encoder) -> np.ndarray:
     return scores
 
 
+def deviations(train: Sequence[Pair], found: Sequence[Pair]) -> np.ndarray:
+    """(N,) how far the lengths of pairs are from what `train` shows of their language, in standard deviations."""
+    far = np.zeros(len(found))
+    for language in dict.fromkeys(pair.language for pair in found):
+        sides = [
+            np.array([[width(pair.source), width(pair.target)] for pair in some if pair.language == language], float)
+            for some in (train, found)
+        ]
+        known = lengths.learn(sides[0][:, 0], np.maximum(1.0, sides[0][:, 1]))
+        rows = [n for n, pair in enumerate(found) if pair.language == language]
+        if known is not None:
+            far[rows] = np.abs(known.deviations(sides[1][:, 0], np.maximum(1.0, sides[1][:, 1])))
+    return far
+
+
 def best_threshold(scores: np.ndarray, bad: np.ndarray) -> float:
     """The score below which dropping gives the best F1."""
     candidates = np.quantile(scores, np.linspace(0.005, 0.6, 200))
@@ -128,11 +145,17 @@ def main() -> None:
     languages = options.languages.split(",")
     train, dev = (pairs(options.data, documents, languages, seed) for seed, documents in enumerate(("1-73", "74-92")))
     encoder = Encoder.from_pretrained(options.model)
-    threshold = best_threshold(margins(train, encoder), np.array([bool(pair.damage) for pair in train]))
+    bad_train = np.array([bool(pair.damage) for pair in train])
+    threshold = best_threshold(margins(train, encoder), bad_train)
     scores = margins(dev, encoder)
+    most = -best_threshold(-deviations(train, train), bad_train)
+    far = deviations(train, dev)
     filters: dict[str, Callable[[], np.ndarray]] = {
         name: (lambda settings=settings: by_rules(dev, settings)) for name, settings in RULES.items()
     }
+    filters[f"learned lengths (more than {most:.1f} deviations)"] = lambda: far > most
+    for fixed in (4.0, 6.0):
+        filters[f"learned lengths ({fixed:g})"] = lambda fixed=fixed: far > fixed
     filters[f"agreement (below {threshold:.3f})"] = lambda: scores < threshold
     filters["all rules and agreement"] = lambda: by_rules(dev, RULES["all rules"]) | (scores < threshold)
     bad = np.array([bool(pair.damage) for pair in dev])
