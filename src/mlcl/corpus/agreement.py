@@ -9,7 +9,6 @@ and train again. Memory is bounded by one block of each pair of languages.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from mlcl.core.progress import bar
-from mlcl.corpus.card import write_card
-from mlcl.corpus.store import Corpus, CorpusWriter
-from mlcl.corpus.tally import Tally
-from mlcl.reports.corpus_report import write_report
+from mlcl.corpus.derive import DerivedCorpus
+from mlcl.corpus.store import Corpus
 from mlcl.retrieval.knn import nearest_both, unit
 
 Embed = Callable[[Sequence[str]], np.ndarray]
@@ -90,10 +87,10 @@ def write_filtered(corpus: Corpus, scores: np.ndarray, least: float, folder: Pat
     Rows that were not judged stay, and so do single sentences. What is left out is added to the drops of the manifest:
     targets of such rows, and sources that have no other row.
     """
-    writer, tally = CorpusWriter(folder), Tally()
-    groups: Counter[int] = Counter()
+    derived = DerivedCorpus(folder, [corpus])
+    tally = derived.tally
     keep = ~(scores < least)  # NaN stays
-    record_of = _records(corpus)
+    record_of = record_numbers(corpus)
     lost = np.bincount(record_of, weights=keep) == 0  # records without a row that stays
     first = np.append(True, record_of[1:] != record_of[:-1]) if len(record_of) else np.empty(0, bool)
     start = 0
@@ -104,30 +101,13 @@ def write_filtered(corpus: Corpus, scores: np.ndarray, least: float, folder: Pat
             tally.add("sides disagree", row["origin"], row["target_lang"], f"{row['source']} ⇎ {row['target']}")
         for row in batch.filter(pa.array(first[here] & lost[record_of[here]])).to_pylist():
             tally.add("no translation left", row["origin"], row["source_lang"], row["source"])
-        kept = batch.filter(pa.array(keep[here]))
-        writer.write_pairs(kept)
-        groups.update(kept["group"].to_pylist())
+        derived.write("pairs", batch.filter(pa.array(keep[here])))
     for batch in corpus.mono_batches():
-        writer.write_mono(batch)
-        groups.update(batch["group"].to_pylist())
-    before = corpus.manifest
-    texts = writer.texts_per_origin
-    largest, size = max(groups.items(), key=lambda item: item[1], default=(-1, 0))
-    manifest = writer.close(
-        texts={**before["texts"], "kept": texts.total(), "dropped": before["texts"]["read"] - texts.total()},
-        groups=len(groups),
-        largest_group={"group": largest, "texts": size, "samples": before["largest_group"]["samples"]},
-        evaluation_texts=before["evaluation_texts"],
-        origins={name: {**facts, "texts": texts[name]} for name, facts in before["origins"].items()},
-        drops=[*tally.entries(), *before["drops"]],
-        sources=before["sources"],
-    )
-    write_report(manifest, folder / "report.html")
-    write_card(folder, manifest)
-    return manifest
+        derived.write("mono", batch)
+    return derived.close()
 
 
-def _records(corpus: Corpus) -> np.ndarray:
+def record_numbers(corpus: Corpus) -> np.ndarray:
     """(R,) the record of each pair row, numbered from 0: neighbouring rows of one group and source are one record."""
     numbers = np.empty(corpus.manifest["rows"]["pairs"], dtype=np.int64)
     row, record = 0, -1
