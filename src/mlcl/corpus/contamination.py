@@ -57,8 +57,8 @@ def merged(records: Iterable[Sequence[str]]) -> list[list[str]]:
                 keys.append(key_hash(key))
     groups = dedup.group_ids(np.array(numbers, np.int64), np.array(keys, np.int64))
     sentences: dict[int, dict[int, str]] = {}
-    for group, key, text in zip(groups.tolist(), keys, texts, strict=True):
-        sentences.setdefault(group, {}).setdefault(key, text)
+    for group, hashed, text in zip(groups.tolist(), keys, texts, strict=True):
+        sentences.setdefault(group, {}).setdefault(hashed, text)
     return [list(versions.values()) for versions in sentences.values()]
 
 

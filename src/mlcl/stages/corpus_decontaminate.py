@@ -112,7 +112,7 @@ def _show(corpus: Corpus, found: Closest, sentences: list[list[str]], least: flo
         near += above[np.argsort(found.margin[above], kind="stable")[:_NEAR]].tolist()
     print_table("rows that a threshold takes", ["least score", "rows", "of all"], counts)
     rows = np.unique(near)
-    shown = []
+    shown: list[tuple[str, str, str]] = []
     for kind, batch in take(corpus, rows):
         for row in batch.to_pylist():
             number = rows[len(shown)]
