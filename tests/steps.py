@@ -14,7 +14,8 @@ from mlcl.model.config import MLCConfig
 from mlcl.model.model import MLCModel
 from mlcl.objectives import NegativeQueue
 from mlcl.training.arguments import MLCTrainingArguments
-from mlcl.training.batching import Batch, Masking, make_batch
+from mlcl.training.batching import Batch, make_batch
+from mlcl.training.corruption import Masking
 from mlcl.training.forward import attach
 from mlcl.training.momentum import MomentumEncoder
 from mlcl.training.step import Objective

@@ -243,3 +243,20 @@ def test_damage_keeps_the_order_and_forgets_no_text(benchmarks):
     assert kept == sorted(kept)
     assert 170 < len(kept) < 200
     assert any(len(held) > 1 for held in holds)
+
+
+def test_a_decoder_is_measured_as_language_model_and_as_encoder(benchmarks, tiny_corpus, tmp_path):
+    """At toy size: each arm starts from the same language model, and the causal term is what keeps it."""
+    import decoder
+
+    rows = decoder.main(
+        [
+            "--corpus", str(tiny_corpus), "--out", str(tmp_path / "out"), "--max-steps", "40", "--pairs", "16",
+            "--hidden-size", "32", "--layers", "1", "--vocab-size", "700", "--dev-groups", "20",
+        ]
+    )  # fmt: skip
+    start, alone, joint = rows
+    assert [row.steps for row in rows] == [40, 40, 40]
+    assert joint.perplexity < alone.perplexity
+    assert all(0 < row.accuracy <= 1 and row.perplexity > 1 for row in (start, alone, joint))
+    assert (tmp_path / "out" / "decoder.json").is_file()

@@ -57,7 +57,7 @@ def test_a_plain_folder_of_a_newer_version(tmp_path):
         {"transformer": {"model_args": {"key_mapping": {}}}},
         {"pooling": {**OLD_MEAN, "include_prompt": False}},
         {"pooling": {**OLD_MEAN, "pooling_mode_cls_token": True}},
-        {"pooling": {"pooling_mode": "lasttoken"}},
+        {"pooling": {"pooling_mode": "weightedmean"}},
         {"pooling": {"pooling_mode_mean_sqrt_len_tokens": True}},
     ],
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mlcl.training.batching import Masking, concatenate, make_batch
+from mlcl.training.batching import make_batch
+from mlcl.training.corruption import Masking
 
 MASKING = Masking(mask_token_id=4, vocab_size=1000, special_ids=(0, 1, 2, 3, 4), probability=0.15)
 
@@ -58,7 +59,8 @@ def test_labels_lie_on_the_tokens_they_belong_to():
 
 
 def test_a_pair_is_concatenated_without_its_second_opening_token():
-    assert concatenate(np.array([0, 7, 2]), np.array([0, 8, 9, 2])).tolist() == [0, 7, 2, 8, 9, 2]
+    assert MASKING.join(np.array([0, 7, 2]), np.array([0, 8, 9, 2])).tolist() == [0, 7, 2, 8, 9, 2]
+    assert MASKING.join(np.array([7, 2]), np.array([8, 9, 2])).tolist() == [7, 2, 8, 9, 2]  # there is none
 
 
 def test_a_batch_without_a_sentence_is_one_filler_token():

@@ -22,6 +22,7 @@ from mlcl.tasks._labelled import Kind
 _TWO_TOWERS = ("bi-encoder", "cosine")  # heads that see the two texts of a pair as vectors of their own
 _ENCODER_FIELDS = (
     "proj_size", "pooling", "backbone", "max_seq_length", "hidden_dropout", "attention_dropout", "prompts", "languages",
+    "bidirectional", "tied_output",
 )  # fmt: skip
 
 

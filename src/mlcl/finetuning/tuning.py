@@ -17,6 +17,7 @@ from mlcl.core.errors import UserError, require
 from mlcl.finetuning.encoding import Encoded
 from mlcl.finetuning.model import MLCTaskModel
 from mlcl.finetuning.settings import Tuning
+from mlcl.model import lora
 
 
 def prepare(model: MLCTaskModel, tuning: Tuning) -> None:
@@ -121,13 +122,7 @@ def add_lora(model: MLCTaskModel, rank: int) -> None:
 
 def merge_lora(model: MLCTaskModel) -> None:
     """Add the adapters to the weights beside them and take them out; without adapters nothing happens."""
-    adapted: Any  # a layer of peft
-    for module in list(model.modules()):
-        for name, adapted in list(module.named_children()):
-            if hasattr(adapted, "lora_A") and hasattr(adapted, "get_base_layer"):
-                adapted.merge()
-                setattr(module, name, adapted.get_base_layer())
-    model.mlc.requires_grad_(True)
+    lora.merge(model.mlc)
 
 
 def class_weights(examples: Sequence[Encoded], outputs: int) -> Tensor:

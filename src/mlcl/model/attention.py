@@ -28,10 +28,15 @@ NAME = "mlcl"
 
 
 class PackedLengths:
-    """Lengths (N,) of the sentences of a stream, with what the kernels derive from them once for all layers."""
+    """Lengths (N,) of the sentences of a stream, with what the kernels derive from them once for all layers.
 
-    def __init__(self, lengths: Tensor) -> None:
-        self.lengths = lengths
+    Args:
+        lengths: (N,) tokens of each sentence.
+        causal: (N,) whether a token of the sentence sees only itself and those before it; None = in none.
+    """
+
+    def __init__(self, lengths: Tensor, causal: Tensor | None = None) -> None:
+        self.lengths, self.causal = lengths, causal
         self._blocks: dict[tuple[int, torch.device, int | None], Blocks] = {}
         self._offsets: dict[torch.device, Tensor] = {}
 
@@ -39,7 +44,7 @@ class PackedLengths:
         """The blocks for this many heads, in a stream of `tokens` if that is longer than the sentences."""
         key = heads, device, tokens
         if key not in self._blocks:
-            self._blocks[key] = Blocks(self.lengths, heads, device, tokens)
+            self._blocks[key] = Blocks(self.lengths, heads, device, tokens, self.causal)
         return self._blocks[key]
 
     def offsets(self, device: torch.device) -> Tensor:
@@ -54,9 +59,12 @@ _PACKED: ContextVar[PackedLengths | None] = ContextVar("mlcl_packed_lengths", de
 
 
 @contextmanager
-def packed(lengths: Tensor) -> Iterator[PackedLengths]:
-    """Within the block, backbones whose attention is `mlcl` see a stream of sentences of these lengths (N,)."""
-    state = PackedLengths(lengths)
+def packed(lengths: Tensor, causal: Tensor | None = None) -> Iterator[PackedLengths]:
+    """Within the block, backbones whose attention is `mlcl` see a stream of sentences of these lengths (N,).
+
+    `causal` (N,) says in which of them a token sees only itself and those before it; None = in none.
+    """
+    state = PackedLengths(lengths, causal)
     token = _PACKED.set(state)
     try:
         yield state
@@ -75,7 +83,9 @@ def attention(
     sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Attention function for transformers' registry: query, key, value (B, H, L, K) -> (B, L, H, K).
+    """Attention function for transformers' registry: query (B, H, L, K), key, value (B, G, L, K) -> (B, L, H, K).
+
+    With G < H heads of keys and values, each serves H / G neighbouring queries (arXiv 2305.13245).
 
     Raises:
         ValueError: attention dropout inside a packed block (the packed kernels have none).
@@ -88,6 +98,7 @@ def attention(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
         return output, None
+    key, value = _as_many_heads(key, query), _as_many_heads(value, query)
     if dropout:
         raise ValueError("packed attention has no dropout: set the backbone's attention dropout to 0")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
@@ -99,11 +110,34 @@ def attention(
     return _PackedAttention.apply(torch.stack(streams, dim=1), blocks, scale, sliding_window)[None], None
 
 
+def _as_many_heads(tensor: Tensor, query: Tensor) -> Tensor:
+    """Keys or values (B, G, L, K) -> (B, H, L, K)."""
+    times = query.shape[1] // tensor.shape[1]
+    return tensor if times == 1 else tensor.repeat_interleave(times, dim=1)
+
+
 def _flash_attention(streams: list[Tensor], state: PackedLengths, scale: float, window: int | None) -> Tensor:
+    """Attention (T, H, K) of streams (T, H, K); sentences of the two kinds go through the kernel one kind at a time."""
+    causal = state.causal
+    if causal is None or bool(causal.all()) or not bool(causal.any()):
+        return _flash_kernel(streams, state, scale, window, causal is not None and bool(causal.any()))
+    output = torch.empty_like(streams[0])
+    for kind in (False, True):
+        chosen = causal == kind
+        rows = chosen.repeat_interleave(state.lengths).nonzero()[:, 0].to(output.device)
+        part = PackedLengths(state.lengths[chosen])
+        output[rows] = _flash_kernel([stream[rows] for stream in streams], part, scale, window, kind)
+    return output
+
+
+def _flash_kernel(
+    streams: list[Tensor], state: PackedLengths, scale: float, window: int | None, causal: bool
+) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
     offsets, longest = state.offsets(streams[0].device), int(state.lengths.max())
-    reach = (-1, -1) if window is None else (window - 1, window - 1)
+    back = -1 if window is None else window - 1
+    reach = (back, 0 if causal else back)
     query, key, value = (stream.contiguous() for stream in streams)
     output = varlen_attn(query, key, value, offsets, offsets, longest, longest, scale=scale, window_size=reach)
     assert isinstance(output, Tensor)
@@ -120,7 +154,11 @@ def _padded_attention(
     dropout: float,
 ) -> Tensor:
     """Plain attention (B, H, L, K) -> (B, L, H, K): in bf16 on a CPU, SDPA's backward takes nine times as long."""
+    key, value = _as_many_heads(key, query), _as_many_heads(value, query)
     scores = torch.matmul(query, key.transpose(-1, -2)) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    if mask is None and getattr(module, "is_causal", False):  # transformers leaves the mask of a full batch out
+        later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu_(1)
+        scores = scores.masked_fill(later, -torch.inf)
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
     weight = torch.softmax(scores.float(), dim=-1).to(query.dtype)

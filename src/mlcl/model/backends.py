@@ -24,9 +24,10 @@ from torch import Tensor
 from mlcl.core.errors import UserError, require
 from mlcl.core.files import read_json
 from mlcl.model import inference
+from mlcl.model.backbones import family_of
 from mlcl.model.config import MLCConfig
 from mlcl.model.library_folder import read_plain_modules
-from mlcl.model.model import _PACKABLE, MLCModel
+from mlcl.model.model import MLCModel
 from mlcl.model.packing import pack
 
 _PAYS_FROM = 512  # hidden size from which autocast to bfloat16 is quicker than float32 on a CPU with AMX
@@ -269,7 +270,7 @@ def _looks_local(name: str) -> bool:
 
 def _load_plain(name: str, config: Path | None, device: torch.device, dtype: str | torch.dtype) -> ModelBackend | None:
     """Our model for a plain sentence-transformers folder of a family that runs packed; None for any other folder."""
-    if config is None or read_json(config).get("model_type") not in _PACKABLE:
+    if config is None or family_of(read_json(config).get("model_type", "")).first_position is None:
         return None
     modules = read_plain_modules(lambda file: _settings_file(name, file))
     if modules is None:

@@ -34,11 +34,13 @@ class Block:
         rows: Where it lies among the rows of all blocks; a row is one head of one token.
         shape: (n sentences, H heads, L tokens); the last sentences may be made up.
         padding: (first sentence, sentence after the last, tokens) of each run of sentences that are shorter than L.
+        causal: Whether a token sees only itself and those before it.
     """
 
     rows: slice
     shape: tuple[int, int, int]
     padding: tuple[tuple[int, int, int], ...]
+    causal: bool = False
 
 
 class Blocks:
@@ -49,18 +51,27 @@ class Blocks:
         heads: H.
         device: Where the stream is.
         tokens: T, if the stream goes on after the last sentence: what is there is left out, and 0 on the way back.
+        causal: (N,) whether attention in a sentence is causal; None = in none.
     """
 
-    def __init__(self, lengths: Tensor, heads: int, device: torch.device, tokens: int | None = None) -> None:
+    def __init__(
+        self,
+        lengths: Tensor,
+        heads: int,
+        device: torch.device,
+        tokens: int | None = None,
+        causal: Tensor | None = None,
+    ) -> None:
         lengths = lengths.cpu()
+        kinds = torch.zeros(len(lengths), dtype=torch.bool) if causal is None else causal.cpu()
         starts = lengths.cumsum(0) - lengths
         rounded = _rounded(lengths)
         self.heads, self._real_tokens = heads, int(lengths.sum())
         self.tokens = self._real_tokens if tokens is None else tokens
         self.blocks: list[Block] = []
         sources, padding, first = [], [], 0
-        for length in rounded.unique().tolist():
-            chosen = (rounded == length).nonzero()[:, 0]
+        for length, kind in torch.stack([rounded, kinds.long()], dim=1).unique(dim=0).tolist():
+            chosen = ((rounded == length) & (kinds == bool(kind))).nonzero()[:, 0]
             made_up = round_up(len(chosen), _COUNTS) - len(chosen)
             place = torch.arange(length)[None, :]
             missing = place >= F.pad(lengths[chosen], (0, made_up))[:, None]  # (n, L)
@@ -69,7 +80,8 @@ class Blocks:
             size = shape[0] * heads * length
             sources.append(token[:, None].expand(shape).reshape(-1))
             padding.append(missing[:, None].expand(shape).reshape(-1))
-            self.blocks.append(Block(slice(first, first + size), shape, _short_runs(lengths[chosen], length)))
+            padded = _short_runs(lengths[chosen], length)
+            self.blocks.append(Block(slice(first, first + size), shape, padded, bool(kind)))
             first += size
         self._token = torch.cat(sources)  # (rows,) the token of each row; some token for padding
         self._head = torch.cat(
@@ -197,6 +209,9 @@ def _mask(scores: Tensor, block: Block, window: int | None) -> None:
     """Write -inf where a token does not see another. Some narrow fills cost less than one pass with a mask."""
     sentences, heads, length = block.shape
     by_sentence = scores.view(sentences, heads, length, length)
+    if block.causal:
+        later = torch.ones(length, length, dtype=torch.bool, device=scores.device).triu_(1)
+        by_sentence.masked_fill_(later, -torch.inf)
     if window is not None and length > window:
         place = torch.arange(length, device=scores.device)
         by_sentence.masked_fill_((place[:, None] - place).abs() >= window, -torch.inf)

@@ -29,11 +29,16 @@ if TYPE_CHECKING:
 
 BACKBONE_CONFIG = "backbone_config.json"
 # transformers undoes a renaming when it saves, which would put the prefix back into an ordinary folder of
-# sentence-transformers. It drops lookaheads from what it puts in, so this stands for nothing while loading; as what it
-# looks for while saving it never matches.
-_STRIP_PREFIX = {r"^backbone\.": "(?!)"}
+# sentence-transformers. It drops lookaheads from what it puts in, so this one stands for nothing while loading; in what
+# it looks for while saving it never matches.
+_NEVER = "(?!)"
 _MODULES = "sentence_transformers.models"  # the name that every version of the library knows
-_POOLING_FLAGS = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens", "max": "pooling_mode_max_tokens"}
+_POOLING_FLAGS = {
+    "cls": "pooling_mode_cls_token",
+    "mean": "pooling_mode_mean_tokens",
+    "max": "pooling_mode_max_tokens",
+    "last": "pooling_mode_lasttoken",
+}
 
 
 def write_sentence_transformers_files(model: MLCModel, folder: str | Path) -> None:
@@ -44,7 +49,7 @@ def write_sentence_transformers_files(model: MLCModel, folder: str | Path) -> No
         folder: An existing folder.
     """
     folder = Path(folder)
-    pooling, hidden_size = model.config.pooling, model.backbone.config.hidden_size
+    pooling, hidden_size = model.config.pooling, model.hidden_size
     modules = [("", "Transformer")]
     if pooling != "pooler":  # the backbone's own pooler is the output of Transformer, set below
         modules.append(("1_Pooling", "Pooling"))
@@ -58,8 +63,7 @@ def write_sentence_transformers_files(model: MLCModel, folder: str | Path) -> No
     (folder / "3_Normalize").mkdir(exist_ok=True)
     write_json(folder / "3_Normalize" / "config.json", {})
 
-    backbone = model.backbone.config
-    write_json(folder / BACKBONE_CONFIG, {**backbone.to_diff_dict(), "model_type": backbone.model_type})
+    write_json(folder / BACKBONE_CONFIG, model.family.saved(model.backbone.config))
     write_json(folder / "sentence_bert_config.json", _transformer_settings(model))
     write_json(
         folder / "config_sentence_transformers.json",
@@ -75,7 +79,10 @@ def write_sentence_transformers_files(model: MLCModel, folder: str | Path) -> No
 
 
 def _transformer_settings(model: MLCModel) -> dict[str, Any]:
-    model_options: dict[str, Any] = {"key_mapping": _STRIP_PREFIX}
+    keys = {ours: theirs + _NEVER for ours, theirs in model.family.library_keys().items()}
+    model_options: dict[str, Any] = {"key_mapping": keys}
+    if model.config.bidirectional:  # SDPA takes a batch without padding for causal, whatever the configuration says
+        model_options["attn_implementation"] = "eager"
     if model.config.pooling != "pooler" and "add_pooling_layer" in inspect.signature(type(model.backbone)).parameters:
         model_options["add_pooling_layer"] = False
     settings: dict[str, Any] = {
@@ -83,6 +90,7 @@ def _transformer_settings(model: MLCModel) -> dict[str, Any]:
         "do_lower_case": False,
         "model_args": model_options,
         "config_args": {"_configuration_file": BACKBONE_CONFIG},
+        **model.family.library_settings(),
     }
     if model.config.pooling == "pooler":
         settings["modality_config"] = {"text": {"method": "forward", "method_output_name": "pooler_output"}}

@@ -13,7 +13,13 @@ from typing import Any
 
 from mlcl.core.files import read_json
 
-_POOLINGS = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "pooling_mode_max_tokens": "max"}
+_POOLINGS = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_lasttoken": "last",
+}
+_THEIR_NAMES = {"lasttoken": "last"}
 # What newer versions write beside `max_seq_length`, with the values that mean plain token states.
 _PLAIN_TRANSFORMER: dict[str, Any] = {
     "do_lower_case": False,
@@ -28,7 +34,7 @@ class PlainModules:
     """What the modules of a plain folder do.
 
     Attributes:
-        pooling: `mean`, `cls` or `max`.
+        pooling: `mean`, `cls`, `max` or `last`.
         max_seq_length: Longest text in tokens; None = as the tokenizer says.
         unit: Whether the vectors are scaled to length 1.
         prompts: Named prefixes.
@@ -67,7 +73,7 @@ def _pooling(settings: dict[str, Any]) -> str | None:
     if not settings.get("include_prompt", True):
         return None  # leaves the prompt's tokens out of the mean
     if "pooling_mode" in settings:
-        mode = settings["pooling_mode"]
+        mode = _THEIR_NAMES.get(settings["pooling_mode"], settings["pooling_mode"])
         return mode if mode in _POOLINGS.values() else None
     modes = [name for name, value in settings.items() if name.startswith("pooling_mode_") and value is True]
     return _POOLINGS.get(modes[0]) if len(modes) == 1 else None

@@ -1,38 +1,27 @@
-"""`MLCModel`: a Hugging Face encoder, pooling, an optional projection and a masked-LM head.
+"""`MLCModel`: a Hugging Face backbone, pooling, an optional projection and the head of its LM term.
 
 In: token ids, padded (N, L) or packed (T,). Out: `MLCOutput` with one vector per sentence and the token states.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, AutoModelForMaskedLM, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from mlcl.core.errors import UserError
 from mlcl.core.shapes import round_up
-from mlcl.model import attention, packed_layers, packing
+from mlcl.model import attention, lora, packed_layers, packing
+from mlcl.model.backbones import Family, Parts, family_of
 from mlcl.model.config import MLCConfig
 from mlcl.model.heads import MaskedLMHead
 from mlcl.model.pooling import POOLINGS
 
-# Families whose layers see other tokens only through the attention function, with the number of their first position.
-# Everything else runs padded.
-_PACKABLE: dict[str, Callable[[PreTrainedConfig], int]] = {
-    "bert": lambda config: 0,
-    "roberta": lambda config: (config.pad_token_id or 0) + 1,
-    "xlm-roberta": lambda config: (config.pad_token_id or 0) + 1,
-    "camembert": lambda config: (config.pad_token_id or 0) + 1,
-    "modernbert": lambda config: 0,
-}
 _TOKEN_COUNTS = 16  # lengths of a stream between powers of two, see core/shapes.py
 _CHUNK_TOKENS = 4096  # padded tokens in one chunk of a backbone that cannot run packed
 
@@ -51,7 +40,7 @@ class MLCOutput(ModelOutput):
 
 
 class MLCModel(PreTrainedModel):
-    """Multilingual sentence encoder over any Hugging Face encoder.
+    """Multilingual sentence encoder over any Hugging Face encoder, decoder or encoder-decoder model.
 
     Raises:
         UserError: the backbone cannot be loaded, or lacks what the pooling asks for.
@@ -62,27 +51,42 @@ class MLCModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     backbone: Any  # a PreTrainedModel of any family
+    lm_head: Any  # an LMHead
 
     def __init__(self, config: MLCConfig) -> None:
         super().__init__(config)
         self.started_from = config.model_name  # for finding the tokenizer; never saved
-        self.backbone, masked_lm = _make_backbone(config)
-        hidden_size = self.backbone.config.hidden_size
-        self.projection = None if config.proj_size is None else nn.Linear(hidden_size, config.proj_size)
-        eps = getattr(self.backbone.config, "layer_norm_eps", 1e-5)
-        self.lm_head = MaskedLMHead(hidden_size, self.get_input_embeddings().num_embeddings, eps)
+        parts = _make_parts(config)
+        self.backbone, self.lm_head = parts.backbone, parts.head
+        self.family: Family = config.family
+        self._direct()
+        self.projection = None if config.proj_size is None else nn.Linear(self.hidden_size, config.proj_size)
         self.post_init()
-        if masked_lm is not None:
-            self.lm_head.load_from(masked_lm)
+        if parts.finish is not None:
+            parts.finish()
+        if config.lora is not None:
+            lora.add(self)
         if config.pooling == "pooler" and getattr(self.backbone, "pooler", None) is None:
             raise UserError(
                 f"pooling is 'pooler' but a {self.backbone.config.model_type} backbone has none", remedy="use mean"
             )
 
+    def _direct(self) -> None:
+        """Tell the layers of a bidirectional decoder, which would take a batch without padding for causal."""
+        if self.config.bidirectional:
+            for module in self.backbone.modules():
+                if hasattr(module, "is_causal"):
+                    module.is_causal = False
+
+    @property
+    def hidden_size(self) -> int:
+        """H, the width of a token state."""
+        return self.backbone.config.hidden_size
+
     @property
     def dimension(self) -> int:
         """Length of a sentence vector."""
-        return self.config.proj_size or self.backbone.config.hidden_size
+        return self.config.proj_size or self.hidden_size
 
     @property
     def reach(self) -> int:
@@ -96,7 +100,7 @@ class MLCModel(PreTrainedModel):
 
     @property
     def _first_position(self) -> int | None:
-        first = _PACKABLE.get(self.backbone.config.model_type)
+        first = self.family.first_position
         return None if first is None else first(self.backbone.config)
 
     @property
@@ -121,6 +125,7 @@ class MLCModel(PreTrainedModel):
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         lengths: Tensor | None = None,
+        causal: Tensor | None = None,
         **kwargs: Any,
     ) -> MLCOutput:
         """Encode a padded batch: input_ids (N, L), attention_mask (N, L) -> embeddings (N, D), states (N, L, H).
@@ -128,27 +133,41 @@ class MLCModel(PreTrainedModel):
         A row of nothing but padding has the embedding 0.
 
         With `lengths` (N,) the input is a packed stream instead, as for `forward_packed`; this is the way in for
-        wrappers such as DDP, which see `forward` only.
+        wrappers such as DDP, which see `forward` only. `causal` (N,): see there.
         """
         if input_ids is None:
             raise ValueError("input_ids are needed")
         if lengths is not None:
-            return self.forward_packed(input_ids, lengths.cpu())  # wrappers move them to the GPU; they steer the host
+            return self.forward_packed(
+                input_ids, lengths.cpu(), causal
+            )  # wrappers move them to the GPU; they steer the host
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         empty = ~attention_mask.bool().any(1)  # (N,) they see one token, because attention to nothing is NaN
         attention_mask = torch.cat([attention_mask[:, :1] + empty[:, None], attention_mask[:, 1:]], dim=1)
-        hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         real = attention_mask.bool()
+        if causal is not None and self.config.bidirectional:
+            attention_mask = _mixed_mask(real, causal)
+        hidden = self._run_backbone(input_ids=input_ids, attention_mask=attention_mask)
         embeddings = self._embed(hidden[real], real.sum(1)).masked_fill(empty[:, None], 0)
         return MLCOutput(embeddings=embeddings, last_hidden_state=hidden)
 
-    def forward_packed(self, input_ids: Tensor, lengths: Tensor) -> MLCOutput:
+    def _run_backbone(self, **inputs: Tensor) -> Tensor:
+        """Token states (N, L, H)."""
+        return self.backbone(**inputs, **self.family.call_options).last_hidden_state
+
+    def forward_packed(self, input_ids: Tensor, lengths: Tensor, causal: Tensor | None = None) -> MLCOutput:
         """Encode a packed batch: input_ids (T,), lengths (N,) -> embeddings (N, D), states (T, H).
 
         Equal, sentence by sentence, to `forward`; the cost is that of the real tokens only. Sort by length first
         (`packing.pack`): every change of length in the stream starts a block of its own. A backbone that cannot run
         packed (see `supports_packing`) gets the same sentences in padded chunks of similar length.
+
+        Args:
+            input_ids: The stream.
+            lengths: Tokens of each sentence.
+            causal: (N,) sentences that a bidirectional decoder reads causally all the same, for its LM term; others
+                have one kind of attention and do not look at it.
 
         Raises:
             ValueError: a sentence that is longer than the backbone has positions, or empty.
@@ -158,14 +177,22 @@ class MLCModel(PreTrainedModel):
                 f"sentences have {int(lengths.min())} to {int(lengths.max())} tokens, not 1 to {self.reach}"
             )
         if not self.supports_packing:
-            return self._forward_chunks(input_ids, lengths)
+            return self._forward_chunks(input_ids, lengths, causal)
         position_ids = (packing.positions(lengths) + (self._first_position or 0)).to(input_ids.device)  # (T,)
-        with attention.packed(lengths) as state:
+        with attention.packed(lengths, self._causal(lengths, causal)) as state:
             if self._has_plain_layers(input_ids.device):
                 hidden = self._run_layers(input_ids, position_ids, state)  # (T, H)
             else:
-                hidden = self.backbone(input_ids=input_ids[None], position_ids=position_ids[None]).last_hidden_state[0]
+                hidden = self._run_backbone(input_ids=input_ids[None], position_ids=position_ids[None])[0]
         return MLCOutput(embeddings=self._embed(hidden, lengths.to(hidden.device)), last_hidden_state=hidden)
+
+    def _causal(self, lengths: Tensor, causal: Tensor | None) -> Tensor | None:
+        """(N,) which sentences have causal attention; None = none of them."""
+        if not self.family.causal:
+            return None
+        if not self.config.bidirectional:
+            return torch.ones(len(lengths), dtype=torch.bool)
+        return None if causal is None else causal.cpu()
 
     def _has_plain_layers(self, device: torch.device) -> bool:
         """Whether the layers can run as `packed_layers`. On a GPU their savings are not where the time goes."""
@@ -183,13 +210,14 @@ class MLCModel(PreTrainedModel):
             states = packed_layers.encoder_layer(layer, states, blocks)
         return states[: len(embedded)].to(embedded.dtype)
 
-    def _forward_chunks(self, input_ids: Tensor, lengths: Tensor) -> MLCOutput:
+    def _forward_chunks(self, input_ids: Tensor, lengths: Tensor, causal: Tensor | None = None) -> MLCOutput:
         """`forward_packed` by way of padding: chunks of neighbours, which are of similar length."""
-        embeddings, states = [], []
+        embeddings, states, first = [], [], 0
         pad_token_id = self.backbone.config.pad_token_id or 0
         for ids, sizes in packing.chunks(input_ids, lengths, _CHUNK_TOKENS):
             padded, mask = packing.pad(ids, sizes, pad_token_id)
-            output = self(padded, mask)
+            output = self(padded, mask, causal=None if causal is None else causal[first : first + len(sizes)])
+            first += len(sizes)
             embeddings.append(output.embeddings)
             states.append(output.last_hidden_state[mask.bool()])
         return MLCOutput(embeddings=torch.cat(embeddings), last_hidden_state=torch.cat(states))
@@ -211,12 +239,18 @@ class MLCModel(PreTrainedModel):
         return pooled if self.projection is None else self.projection(pooled)
 
     def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
-        """Save as a Hugging Face folder that `SentenceTransformer(folder)` loads as well."""
+        """Save as a Hugging Face folder that `SentenceTransformer(folder)` loads as well, once adapters are merged."""
         super().save_pretrained(save_directory, *args, **kwargs)
-        if kwargs.get("is_main_process", True):
+        if kwargs.get("is_main_process", True) and self.config.lora is None:
             from mlcl.model.interop import write_sentence_transformers_files
 
             write_sentence_transformers_files(self, Path(save_directory))
+
+    def merge_lora(self) -> None:
+        """Make the adapters, if there are any, part of the weights."""
+        if self.config.lora is not None:
+            lora.merge(self)
+            self.config.lora = None
 
     def _init_weights(self, module: nn.Module) -> None:
         """Only our own heads: the backbone has been initialised, or loaded, by its own class."""
@@ -230,60 +264,63 @@ class MLCModel(PreTrainedModel):
             nn.init.zeros_(module.bias)
 
 
-def _make_backbone(config: MLCConfig) -> tuple[Any, PreTrainedModel | None]:
-    """The backbone, and the masked LM that it was taken from if there is one; fills `config.backbone` in."""
-    backbone: Any
-    masked_lm = None
+def _mixed_mask(real: Tensor, causal: Tensor) -> Tensor:
+    """Who sees whom (N, 1, L, L), from what is no padding (N, L) and which sentences are causal (N,)."""
+    earlier = torch.ones(real.shape[1], real.shape[1], dtype=torch.bool, device=real.device).tril_()
+    return real[:, None, None, :] & (earlier | ~causal.to(real.device)[:, None, None, None])
+
+
+def _make_parts(config: MLCConfig) -> Parts:
+    """Backbone and head; fills in what the configuration left to them."""
     if config.model_name is not None and config.backbone is None:
-        backbone, masked_lm = _load(config, config.model_name)
-        config.backbone = {**backbone.config.to_diff_dict(), "model_type": backbone.config.model_type}
+        parts = _load(config, config.model_name)
+        backbone_config = parts.backbone.config
+        config.backbone = family_of(backbone_config.model_type).saved(backbone_config)
         config.model_name = None
     else:
-        backbone = AutoModel.from_config(config.backbone_config(), attn_implementation=_attention_for(config))
         config.backbone = config.backbone or {"model_type": "xlm-roberta"}
-    if config.pooling != "pooler" and getattr(backbone, "pooler", None) is not None:
-        backbone.pooler = None  # an unused pooler would be parameters without a gradient
-    return backbone, masked_lm
+        attention_name = _attention_for(config.family)
+        parts = config.family.fresh(config.backbone_config(), attention_name, tied=config.tied_output)
+    config.tied_output = parts.head.weight is None
+    config.settle(config.family)
+    if config.pooling != "pooler" and getattr(parts.backbone, "pooler", None) is not None:
+        parts.backbone.pooler = None  # an unused pooler would be parameters without a gradient
+    return parts
 
 
-def _load(config: MLCConfig, name: str) -> tuple[PreTrainedModel, PreTrainedModel | None]:
-    from transformers import AutoConfig
-
+def _load(config: MLCConfig, name: str) -> Parts:
     try:
         backbone_config = AutoConfig.from_pretrained(name)
         if backbone_config.model_type == MLCConfig.model_type:
             return _continue_from(config, name)
-        config.apply_dropout(backbone_config)
-        options = {"config": backbone_config, "attn_implementation": _attention_for(config, backbone_config.model_type)}
-        masked_lm = None
-        if any("MaskedLM" in name for name in backbone_config.architectures or []):
-            with suppress(ValueError):  # no masked LM class for this architecture: a fresh head will do
-                masked_lm = AutoModelForMaskedLM.from_pretrained(name, **options)
-        if masked_lm is not None and config.pooling != "pooler":
-            return masked_lm.base_model, masked_lm
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return AutoModel.from_pretrained(name, **options), masked_lm
+        family = family_of(backbone_config.model_type)
+        if family.causal and not getattr(backbone_config, "is_causal", True):
+            config.bidirectional = True
+        config.settle(family)
+        config.prepare(backbone_config)
+        return family.load(name, backbone_config, _attention_for(family), pooler=config.pooling == "pooler")
     except (OSError, ValueError) as error:
         first_line = str(error).partition("\n")[0]
         raise UserError(f"cannot load the backbone {name!r}: {first_line}", remedy="hub id or folder?") from error
 
 
-def _continue_from(config: MLCConfig, name: str) -> tuple[Any, PreTrainedModel]:
-    """The backbone and head of a saved `MLCModel`; projection, pooling and dropout are the new configuration's."""
+def _continue_from(config: MLCConfig, name: str) -> Parts:
+    """Backbone and head of a saved `MLCModel`; all else is as the new configuration says."""
     source = MLCModel.from_pretrained(name)
-    backbone_config = source.backbone.config
-    config.apply_dropout(backbone_config)
-    backbone = AutoModel.from_config(
-        backbone_config, attn_implementation=_attention_for(config, backbone_config.model_type)
-    )
-    backbone.load_state_dict(source.backbone.state_dict(), strict=source.config.pooling == "pooler")
-    return backbone, source
+    source.merge_lora()
+    family, backbone_config = source.family, source.backbone.config
+    config.settle(family)
+    if family.causal:
+        backbone_config.is_causal = True
+    config.prepare(backbone_config)
+    parts = family.fresh(backbone_config, _attention_for(family), tied=source.config.tied_output)
+    parts.backbone.load_state_dict(source.backbone.state_dict(), strict=source.config.pooling == "pooler")
+    parts.finish = lambda: parts.head.load_state_dict(source.lm_head.state_dict())
+    return parts
 
 
-def _attention_for(config: MLCConfig, model_type: str | None = None) -> str | None:
-    model_type = model_type or (config.backbone or {}).get("model_type", "xlm-roberta")
-    return attention.NAME if model_type in _PACKABLE else None
+def _attention_for(family: Family) -> str | None:
+    return None if family.first_position is None else attention.NAME
 
 
 AutoModel.register(MLCConfig, MLCModel)

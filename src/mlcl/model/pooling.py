@@ -23,5 +23,10 @@ def maximum(hidden: Tensor, lengths: Tensor) -> Tensor:
     return torch.segment_reduce(hidden.float(), "max", lengths=lengths)
 
 
-POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mean": mean, "cls": cls, "max": maximum}
+def last(hidden: Tensor, lengths: Tensor) -> Tensor:
+    """Last token of each sentence: (T, D), (N,) -> (N, D)."""
+    return hidden[torch.cumsum(lengths, 0) - 1]
+
+
+POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mean": mean, "cls": cls, "max": maximum, "last": last}
 """Pooling functions by name; `pooler` is the backbone's own trained pooler over `cls`, applied by the model."""

@@ -13,7 +13,7 @@ from mlcl.model.model import MLCModel
 
 @torch.no_grad()
 def keep_tokens(model: MLCModel, kept: Sequence[int]) -> None:
-    """Keep these rows of the token embedding, and of the bias of the masked-LM head, in this order.
+    """Keep these rows of the token embedding, and of what the LM head has for each token, in this order.
 
     Sentences whose tokens are all kept have the same vectors as before, to the bit.
 
@@ -38,7 +38,7 @@ def keep_tokens(model: MLCModel, kept: Sequence[int]) -> None:
     smaller = nn.Embedding(len(kept), embedding.embedding_dim, padding, dtype=embedding.weight.dtype)
     smaller.weight = nn.Parameter(embedding.weight[rows].clone())
     model.set_input_embeddings(smaller)
-    model.lm_head.bias = nn.Parameter(model.lm_head.bias[rows].clone())
+    model.lm_head.keep_rows(rows)
     config = model.backbone.config
     changes = {"vocab_size": len(kept)}
     for name in ("bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id", "decoder_start_token_id"):

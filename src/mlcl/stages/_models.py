@@ -112,7 +112,34 @@ def load_embed(model: Model, batch_size: int | None, show_progress: bool = True)
             f"cannot load {place!r} as an encoder: {reason}", remedy="give an MLC, sentence-transformers or HF folder"
         ) from error
     console.print(f"[green]✓[/green] loaded {escape(place)} [dim]({time.monotonic() - started:.1f} s)[/dim]")
-    return lambda texts: encoder.encode(texts, batch_size=batch_size, normalize=True, show_progress=show_progress)
+    return _EncoderEmbed(encoder, batch_size, show_progress)
+
+
+@dataclass(frozen=True)
+class _EncoderEmbed:
+    """An encoder as a callable from texts to vectors; `prompts` are its own."""
+
+    encoder: Any
+    batch_size: int | None
+    show_progress: bool
+
+    @property
+    def prompts(self) -> dict[str, str]:
+        return self.encoder.prompts
+
+    def __call__(self, texts: Sequence[str]) -> Any:
+        return self.encoder.encode(texts, self.batch_size, normalize=True, show_progress=self.show_progress)
+
+
+def prompts_of(embed: Embed) -> dict[str, str]:
+    """The named prompts of a model that `load_embed` has loaded."""
+    return getattr(embed, "prompts", {})
+
+
+def with_prompt(embed: Embed, prompts: Mapping[str, str], task: str) -> Embed:
+    """`embed` with the prompt that the model keeps under the name of a task before each text; without one, as it is."""
+    prefix = prompts.get(task)
+    return (lambda texts: embed([prefix + text for text in texts])) if prefix else embed
 
 
 def load_tokenizer(model: Model) -> Any | None:

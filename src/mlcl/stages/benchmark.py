@@ -29,7 +29,7 @@ from mlcl.reports.benchmark_tables import Benchmark
 from mlcl.reports.results_report import Evaluation
 from mlcl.stages._digest import code_digest, digest
 from mlcl.stages._fertility import fertility_rows
-from mlcl.stages._models import Model, fingerprint, load_embed, named_models
+from mlcl.stages._models import Model, fingerprint, load_embed, named_models, prompts_of, with_prompt
 from mlcl.stages._present import PresentTask, present_tasks
 from mlcl.stages._significance import compare
 from mlcl.stages._tuned import Fit, fits, tuned_record
@@ -170,13 +170,14 @@ def _run_tasks(
     model: Model, missing: dict[Path, tuple[PresentTask, TaskOptions]], root: Path, vectors: Path, config: Config
 ) -> None:
     """Run tasks, and write the record of each when it is finished."""
-    meter = Meter(load_embed(model, config.batch_size, show_progress=False))
+    loaded = load_embed(model, config.batch_size, show_progress=False)
+    meter = Meter(loaded)
     with ExitStack() as stack:
         embed = meter if model.is_baseline else stack.enter_context(VectorCache(meter, vectors))
         for file, (task, options) in missing.items():
             texts, encoding, started = meter.texts, meter.seconds, time.monotonic()
             with step(f"{escape(model.name)}: {task.name}"):
-                found = task.module.evaluate(embed, root, options)
+                found = task.module.evaluate(with_prompt(embed, prompts_of(loaded), task.name), root, options)
             record = {
                 "task": task.name,
                 "headlines": {task.name: task.module.HEADLINE},

@@ -11,7 +11,7 @@ from rich.markup import escape
 from mlcl.core.files import atomic_directory, refuse_existing, write_json
 from mlcl.core.progress import print_table, results, step
 from mlcl.reports.results_report import Evaluation, html_page, markdown
-from mlcl.stages._models import load_embed, named_models
+from mlcl.stages._models import load_embed, named_models, prompts_of, with_prompt
 from mlcl.stages._tasks import chosen_tasks
 
 
@@ -59,7 +59,9 @@ def run(config: Config) -> Path:
         for task, (module, options) in tasks.items():
             with step(f"{escape(model.name)}: {task}"):
                 found = module.evaluate(
-                    embed, Path(config.data), replace(options, trained_languages=trained[model.name])
+                    with_prompt(embed, prompts_of(embed), task),
+                    Path(config.data),
+                    replace(options, trained_languages=trained[model.name]),
                 )
             rows += [asdict(replace(result, model=model.name, seed=model.seed)) for result in found]
     places = {model.name: model.place for model in models}

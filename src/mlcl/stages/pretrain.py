@@ -195,7 +195,8 @@ def _tokenizer(config: Config, corpus: Any, out: Path) -> Any:
     from transformers import AutoTokenizer
 
     from mlcl.core.files import atomic_directory
-    from mlcl.text.tokenizer import train_tokenizer
+    from mlcl.text.tokenizer import train_tokenizer, with_padding
+    from mlcl.training.settings import model_config
 
     settings = config.tokenizer
     existing = settings.path or config.model.get("model_name")
@@ -205,9 +206,10 @@ def _tokenizer(config: Config, corpus: Any, out: Path) -> Any:
             tokenizer = train_tokenizer(
                 corpus, vocab_size=settings.vocab_size, alpha=settings.alpha, max_sentences=settings.max_sentences
             )
+            tokenizer.add_tokens(list(model_config(config.model).family.special_tokens), special_tokens=True)
             tokenizer.save_pretrained(partial)
     try:
-        return AutoTokenizer.from_pretrained(existing or folder)
+        return with_padding(AutoTokenizer.from_pretrained(existing or folder))
     except (OSError, ValueError) as error:
         first_line = str(error).partition("\n")[0]
         raise UserError(f"cannot load the tokenizer {existing or folder}: {first_line}") from error
@@ -276,6 +278,7 @@ def _finish(trainer: Any, model: Any, tokenizer: Any, corpus: Any, config: Confi
     from mlcl.training.sharding import full_state_dict
 
     folder = out / "model"
+    model.merge_lora()
     weights = full_state_dict(model)  # under FSDP2 all processes have a part
     if trainer.is_world_process_zero():
         info = {

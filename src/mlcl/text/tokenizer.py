@@ -182,3 +182,21 @@ def _assemble(pieces: list[tuple[str, float]], max_length: int) -> PreTrainedTok
         sep_token="</s>", unk_token="<unk>", mask_token="<mask>", model_input_names=["input_ids", "attention_mask"],
         clean_up_tokenization_spaces=False, **options,
     )  # fmt: skip
+
+
+def with_padding(tokenizer: Any) -> Any:
+    """The same tokenizer; without a padding token, as decoders often are, it pads with its end token.
+
+    No state of a padding token is ever read, but whoever loads the saved folder pads with it.
+
+    Raises:
+        UserError: it has neither.
+    """
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise UserError(
+                f"the tokenizer {tokenizer.name_or_path!r} has no padding token and no end token to pad with",
+                remedy="give it one: tokenizer.add_special_tokens({'pad_token': '<pad>'})",
+            )
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer

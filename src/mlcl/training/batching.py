@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mlcl.model.packing import Packed, pack
-
-Ids = np.ndarray
+from mlcl.training.corruption import Corruption, Ids
 
 
 @dataclass
@@ -26,8 +24,10 @@ class Batch:
 
     Attributes:
         online: All sentences, packed.
-        masked: (P,) positions in the packed stream that the LM term predicts, ascending; None without an LM term.
-        labels: (P,) the token ids at these positions.
+        masked: (P,) positions in the packed stream that the labels of the LM term belong to, ascending: the token that
+            is predicted, the one before it, or the first of a sentence that a decoder writes (see `corruption`); None
+            without an LM term.
+        labels: (P,) the token ids that are predicted.
         keys: The positives alone, for the momentum encoder; None without one.
         pairs: B.
         hard_negatives: M.
@@ -71,53 +71,6 @@ class Batch:
         )
 
 
-@dataclass(frozen=True)
-class Masking:
-    """How tokens are masked for the LM term (BERT's 80/10/10, arXiv 1810.04805).
-
-    Attributes:
-        mask_token_id: Id of the mask token.
-        vocab_size: Random replacements are drawn from [0, vocab_size).
-        special_ids: Ids that are never masked and never drawn.
-        probability: Share of tokens that are predicted.
-    """
-
-    mask_token_id: int
-    vocab_size: int
-    special_ids: tuple[int, ...]
-    probability: float = 0.15
-
-    @classmethod
-    def of(cls, tokenizer: Any, probability: float) -> Masking:
-        """Masking with a tokenizer's ids."""
-        return cls(tokenizer.mask_token_id, len(tokenizer), tuple(tokenizer.all_special_ids), probability)
-
-    def apply(self, ids: Ids, rng: np.random.Generator) -> tuple[Ids, Ids]:
-        """Token ids (L,) -> masked ids (L,) and labels (L,) with -100 where nothing is predicted.
-
-        At least one token is predicted where there is one to mask, so that short sentences take part.
-        """
-        free = np.flatnonzero(~np.isin(ids, self.special_ids))
-        labels = np.full(len(ids), -100, dtype=np.int64)
-        if not len(free):
-            return ids, labels
-        chosen = free[rng.random(len(free)) < self.probability]
-        if not len(chosen):
-            chosen = rng.choice(free, size=1)
-        labels[chosen] = ids[chosen]
-        masked = ids.astype(np.int64)
-        fate = rng.random(len(chosen))
-        masked[chosen[fate < 0.8]] = self.mask_token_id
-        random_at = chosen[fate >= 0.9]
-        masked[random_at] = rng.integers(0, self.vocab_size, size=len(random_at))
-        return masked, labels
-
-
-def concatenate(first: Ids, second: Ids) -> Ids:
-    """A translation pair as one input for TLM: the second loses its opening special token (XLM, arXiv 1901.07291)."""
-    return np.concatenate([first, second[1:]])
-
-
 def make_batch(
     anchors: Sequence[Ids],
     positives: Sequence[Ids],
@@ -125,7 +78,7 @@ def make_batch(
     ids: np.ndarray | None = None,
     hard_negatives: Sequence[Ids] = (),
     lm: Sequence[Ids] = (),
-    masking: Masking | None = None,
+    masking: Corruption | None = None,
     rng: np.random.Generator | None = None,
     with_keys: bool = False,
 ) -> Batch:
@@ -139,25 +92,29 @@ def make_batch(
         positives: B sequences; row i translates anchor i.
         ids: (B,) group ids; None = none.
         hard_negatives: M sequences.
-        lm: K sequences for the LM term, masked here with `masking` and `rng`.
-        masking: How to mask; needed with `lm`.
-        rng: Source of the masks.
+        lm: K sequences for the LM term, corrupted here with `masking` and `rng`.
+        masking: How to corrupt them; needed with `lm`.
+        rng: Source of what is hidden.
         with_keys: Also pack the positives alone, for the momentum encoder.
     """
-    inputs: list[Ids] = [*anchors, *positives, *hard_negatives]
-    labels: list[Ids] = [np.full(len(sequence), -100, dtype=np.int64) for sequence in inputs]
+    contrastive: list[Ids] = [*anchors, *positives, *hard_negatives]
+    examples = []
     for sequence in lm:
         assert masking is not None
         assert rng is not None
-        corrupted, targets = masking.apply(sequence, rng)
-        inputs.append(corrupted)
-        labels.append(targets)
+        examples.append(masking.corrupt(sequence, rng))
+    inputs = [*contrastive, *(example.inputs for example in examples)]
     online = pack(inputs) if inputs else filler()
     masked = predicted = None
-    if len(lm):
-        stream = np.concatenate([labels[i] for i in online.order.tolist()])  # (T,)
-        positions = np.flatnonzero(stream != -100)
-        masked, predicted = torch.from_numpy(positions), torch.from_numpy(stream[positions])
+    if examples:
+        starts = np.cumsum(online.lengths.numpy()) - online.lengths.numpy()  # in packed order
+        ours = [
+            (start, examples[row - len(contrastive)])
+            for start, row in zip(starts, online.order.tolist(), strict=True)
+            if row >= len(contrastive)
+        ]
+        masked = torch.from_numpy(np.concatenate([start + example.places for start, example in ours]))
+        predicted = torch.from_numpy(np.concatenate([example.labels for _, example in ours]))
     return Batch(
         online=online,
         pairs=len(anchors),

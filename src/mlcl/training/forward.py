@@ -13,16 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.utils import ModelOutput
 
-from mlcl.core.shapes import round_up
 from mlcl.model.model import MLCModel, MLCOutput
 from mlcl.model.packing import Packed
 from mlcl.objectives import masked_lm_loss
-
-_MASKED_COUNTS = 8  # numbers of masked positions between powers of two, see core/shapes.py
 
 
 @dataclass
@@ -31,7 +29,7 @@ class Encoded(ModelOutput):
 
     Attributes:
         embeddings: (N, D) sentence vectors in packed order, not normalised.
-        lm_sum: Scalar, cross-entropy summed over the masked tokens; None without an LM term.
+        lm_sum: Scalar, cross-entropy summed over the predicted tokens; None without an LM term.
     """
 
     embeddings: Tensor | None = None
@@ -53,9 +51,9 @@ def encode(model: nn.Module, packed: Packed, masked: Tensor | None = None, label
     Args:
         model: The model.
         packed: N sentences.
-        masked: (P,) positions in the stream that the LM term predicts; P may be 0, the head then gets zero gradients
+        masked: (P,) positions in the stream that the labels belong to; P may be 0, the head then gets zero gradients
             (all ranks need gradients for the same parameters). None = no LM term.
-        labels: (P,) token ids at these positions.
+        labels: (P,) token ids that are predicted.
     """
     return model(step=_Inputs(packed, masked, labels))
 
@@ -63,11 +61,14 @@ def encode(model: nn.Module, packed: Packed, masked: Tensor | None = None, label
 def attach(model: MLCModel) -> None:
     """Prepare a model for `encode`; before it is wrapped."""
 
-    def unpack(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def unpack(module: MLCModel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         inputs = kwargs.get("step")
         if inputs is None:
             return None
-        return (inputs.packed.input_ids,), {"lengths": inputs.packed.lengths, "step": inputs}
+        options = {"lengths": inputs.packed.lengths, "step": inputs}
+        if module.config.bidirectional and inputs.masked is not None:
+            options["causal"] = _predicted(inputs.packed.lengths, inputs.masked)
+        return (inputs.packed.input_ids,), options
 
     def finish(module: MLCModel, args: tuple[Any, ...], kwargs: dict[str, Any], output: MLCOutput) -> Encoded | None:
         inputs = kwargs.get("step")
@@ -76,19 +77,25 @@ def attach(model: MLCModel) -> None:
         if inputs.masked is None or inputs.labels is None:
             return Encoded(embeddings=output.embeddings)
         assert output.last_hidden_state is not None
-        lm_sum = _lm_sum(module, output.last_hidden_state, inputs.masked, inputs.labels)
+        lm_sum = _lm_sum(module, output.last_hidden_state, inputs.packed.lengths, inputs.masked, inputs.labels)
         return Encoded(embeddings=output.embeddings, lm_sum=lm_sum)
 
-    model.register_forward_pre_hook(unpack, with_kwargs=True)
+    model.register_forward_pre_hook(unpack, with_kwargs=True)  # type: ignore[arg-type]
     model.register_forward_hook(finish, with_kwargs=True)  # type: ignore[arg-type]
 
 
-def _lm_sum(model: MLCModel, hidden: Tensor, masked: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy summed over P masked positions of the states (T, H)."""
-    room = round_up(len(masked), _MASKED_COUNTS) - len(masked)
-    chosen = F.pad(masked, (0, room)) if len(masked) else masked
-    states = model.lm_head(hidden[chosen])  # (P, H): only masked positions reach the head
-    weight, bias = model.get_input_embeddings().weight, model.lm_head.bias
+def _predicted(lengths: Tensor, masked: Tensor) -> Tensor:
+    """(N,) which sentences of a stream the LM term has a label in."""
+    found = torch.zeros(len(lengths), dtype=torch.bool)
+    found[torch.searchsorted(lengths.cumsum(0), masked.cpu(), right=True)] = True
+    return found
+
+
+def _lm_sum(model: MLCModel, hidden: Tensor, lengths: Tensor, masked: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy summed over P labels of the states (T, H)."""
+    head = model.lm_head
+    states = head.states(model.backbone, hidden, lengths, masked, labels)  # (P, H)
+    weight = model.get_input_embeddings().weight if head.weight is None else head.weight
     if not len(masked):
-        return F.linear(states, weight, bias).float().sum()  # an empty sum with gradients
-    return masked_lm_loss(states[: len(masked)], weight, labels, bias) * len(masked)
+        return F.linear(states, weight, head.bias).float().sum()  # an empty sum with gradients
+    return masked_lm_loss(states, weight, labels, head.bias) * len(masked)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from mlcl.model.model import MLCModel
 from mlcl.model.packing import chunks, pack
-from mlcl.training.batching import Ids
+from mlcl.training.corruption import Ids
 from mlcl.training.sampling import Sampler
 from mlcl.training.token_store import encode
 

@@ -16,9 +16,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mlcl.core.errors import UserError
+from mlcl.model.backbones import Family
 from mlcl.training.arguments import MLCTrainingArguments
 from mlcl.training.augmentation import Augmentation
-from mlcl.training.batching import Batch, Ids, Masking, concatenate, make_batch
+from mlcl.training.batching import Batch, make_batch
+from mlcl.training.corruption import Corruption, Ids, corruption_for
 from mlcl.training.negative_store import NegativeStore
 from mlcl.training.sampling import Sampler as CorpusSampler
 from mlcl.training.token_store import encode
@@ -36,7 +38,7 @@ class BatchSettings:
         lm_sentences: Inputs for the LM term.
         tlm_share: Share of these that are translation pairs (TLM); the others are single sentences (MLM).
         with_keys: Whether the momentum encoder needs the positives once more.
-        masking: How tokens are masked; None without an LM term.
+        masking: How tokens are hidden; None without an LM term.
         negatives_per_pair: Most hard negatives of a pair that are drawn from those of the corpus.
         seed: Seed of everything drawn.
     """
@@ -46,7 +48,7 @@ class BatchSettings:
     lm_sentences: int = 0
     tlm_share: float = 0.0
     with_keys: bool = False
-    masking: Masking | None = None
+    masking: Corruption | None = None
     negatives_per_pair: int = 0
     seed: int = 0
 
@@ -81,7 +83,10 @@ class Source(Dataset[Batch], ABC):
     ) -> Batch:
         """Mask the LM inputs (`single` sentences, then pairs of the batch) and pack everything."""
         settings = self.settings
-        pairs = [concatenate(*pair) for pair in zip(anchors, positives, strict=True)]
+        pairs: list[Ids] = []
+        if settings.masking is not None:
+            wanted = settings.lm_sentences - len(single)
+            pairs = [settings.masking.join(*pair) for pair in zip(anchors[:wanted], positives[:wanted], strict=True)]
         if not settings.contrastive:
             anchors, positives, hard_negatives, ids = [], [], (), None
         return make_batch(
@@ -89,7 +94,7 @@ class Source(Dataset[Batch], ABC):
             positives,
             ids=ids,
             hard_negatives=hard_negatives,
-            lm=[*single, *pairs[: settings.lm_sentences - len(single)]] if settings.lm_sentences else [],
+            lm=[*single, *pairs] if settings.lm_sentences else [],
             masking=settings.masking,
             rng=np.random.default_rng((settings.seed, _MASKS, number)),
             with_keys=settings.with_keys,
@@ -310,13 +315,17 @@ def as_source(
     tokenizer: Any,
     max_length: int,
     collate: Callable[[list[dict[str, Any]]], Batch] | None = None,
+    *,
+    family: Family,
 ) -> Source:
     """What the Trainer's `train_dataset` means: a `Source` with the settings of the arguments, or rows of text.
+
+    `family` is that of the model's backbone, on which the LM term depends.
 
     Raises:
         UserError: the arguments or the rows need a tokenizer that is not there.
     """
-    settings = _settings(args, tokenizer)
+    settings = _settings(args, tokenizer, family)
     if isinstance(data, Source):
         data.settings = settings
         return data
@@ -327,12 +336,8 @@ def as_source(
     return TextSource(data, tokenizer, max_length, settings, collate)
 
 
-def _settings(args: MLCTrainingArguments, tokenizer: Any) -> BatchSettings:
-    masking = None
-    if args.uses_lm:
-        if tokenizer is None or tokenizer.mask_token_id is None:
-            raise UserError("the LM term needs a tokenizer with a mask token", remedy="give one, or set lm_weight to 0")
-        masking = Masking.of(tokenizer, args.mlm_probability)
+def _settings(args: MLCTrainingArguments, tokenizer: Any, family: Family) -> BatchSettings:
+    masking = corruption_for(family, tokenizer, args.mlm_probability) if args.uses_lm else None
     return BatchSettings(
         pairs=args.per_device_train_batch_size,
         contrastive=args.uses_pairs,

@@ -79,7 +79,7 @@ class MLCTrainer(CheckpointedTrainer):
         longest = min(args.max_length, model.max_length)
         self.source = None
         if train_dataset is not None:
-            self.source = as_source(train_dataset, args, processing_class, longest, data_collator)
+            self.source = as_source(train_dataset, args, processing_class, longest, data_collator, family=model.family)
         if args.n_gpu > 1:
             warn(f"one process uses one of the {args.n_gpu} GPUs; start with torchrun --nproc-per-node {args.n_gpu}")
             args._n_gpu = 1  # else transformers wraps the model in nn.DataParallel, which knows no packed streams
