@@ -74,6 +74,24 @@ def test_a_curriculum_resumes_bit_for_bit_across_the_end_of_a_stage(tiny_setting
 
 
 @pytest.mark.slow
+def test_a_stream_resumes_bit_for_bit_and_refuses_another_layout(tiny_settings, tmp_path, capsys):
+    tiny_settings |= {"stream": True, "buffer_rows": 96, "initialisation": {"embeddings": "sentence-id"}}
+    tiny_settings["sampling"] |= {"alpha": 0.5, "stages": [{"until": 0.5, "alpha": 1.0}, {"alpha": 0.5}]}
+    tiny_settings["training"] |= {"max_steps": 12, "save_steps": 4, "save_total_limit": 3}
+    words, run = command(tiny_settings, tmp_path), tmp_path / "run"
+    assert main(words) == 0
+    steady = weights(run)
+    for later in ("model", "checkpoint-8", "checkpoint-12"):
+        shutil.rmtree(run / later)
+    assert main([*words, "--resume"]) == 0
+    assert weights(run) == steady
+    capsys.readouterr()
+    shutil.rmtree(run / "checkpoint-12")
+    assert main([*words, "--resume", "--buffer_rows", "64"]) == 2
+    assert "the stream of this checkpoint had" in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_two_processes_make_one_run(tiny_settings, tmp_path):
     tiny_settings["training"] |= {"max_steps": 4, "save_steps": 2, "mini_batch_tokens": 400}
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "mlcl"]

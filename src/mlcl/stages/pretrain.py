@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -44,7 +45,7 @@ class Config:
     """Settings of `mlcl pretrain`."""
 
     corpus: str
-    """Corpus folder, made by `mlcl corpus build`."""
+    """Corpus folder, made by `mlcl corpus build`, or its URL (s3://, gs://, ...), which is streamed."""
     out: str
     """Run folder: metrics.jsonl, checkpoints, tokenizer, and the finished model in OUT/model."""
     tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
@@ -53,6 +54,11 @@ class Config:
     """Fields of MLCConfig: model_name, backbone, pooling, proj_size, max_length, ..."""
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     """Which pairs are drawn."""
+    stream: bool = False
+    """Read shards while training, for a corpus larger than the disk or the memory; always so for a URL. Nothing is
+    indexed; docs/streaming.md says what that changes. Resume with as many ranks and workers."""
+    buffer_rows: int = 524_288
+    """Rows of the shuffle buffer of a stream, in each data-loader worker; about 360 bytes a row."""
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     """Positives that are made rather than found."""
     initialisation: InitialisationSettings = field(default_factory=InitialisationSettings)
@@ -77,30 +83,27 @@ def run(config: Config) -> Path:
     from transformers import set_seed
     from transformers.utils.logging import disable_progress_bar
 
-    from mlcl.corpus.store import Corpus
+    from mlcl.corpus.remote import is_remote, open_corpus
     from mlcl.model.model import MLCModel
-    from mlcl.training.augmentation import augmentation_for
+    from mlcl.stages._training_data import check_stream, indexed, streamed
     from mlcl.training.memory import keep_freed_memory
-    from mlcl.training.mixing import check, plan, steps_of_run
-    from mlcl.training.negative_store import negative_store
-    from mlcl.training.retrieval_dev import DevPairs
-    from mlcl.training.sampling import Sampler
+    from mlcl.training.mixing import check, steps_of_run
     from mlcl.training.settings import model_config, training_arguments
-    from mlcl.training.sources import BatchSettings, CorpusSource
     from mlcl.training.token_store import open_or_build
     from mlcl.training.trainer import MLCTrainer
 
     keep_freed_memory()
     disable_progress_bar()  # transformers' own: a line for each file that is saved
     out = Path(config.out)
-    corpus = Corpus.open(config.corpus)
+    corpus, is_stream = open_corpus(config.corpus), config.stream or is_remote(config.corpus)
     args = training_arguments({"output_dir": str(out), **config.training, "overwrite_output_dir": config.overwrite})
     mlc_config = model_config(config.model)
     config.augmentation.check(mlc_config, corpus.manifest["rows"]["mono"])
     _check_terms(args, mlc_config.proj_size or (mlc_config.backbone or {}).get("hidden_size"), corpus.languages)
     if config.sampling.pivot is not None:
         corpus.require([config.sampling.pivot])
-    batches_per_step = args.gradient_accumulation_steps * args.world_size
+    if is_stream:
+        check_stream(config, args)
     check(config.sampling, steps_of_run(args, 1_000_000), corpus.manifest.get("origins"))
 
     console.quiet = args.process_index > 0
@@ -113,38 +116,24 @@ def run(config: Config) -> Path:
         _check_vocabulary(model, tokenizer)
         _check_terms(args, model.dimension, corpus.languages)
         longest = model.max_length // 2 if args.uses_lm and args.tlm_share else model.max_length
-        with step("token store"):
-            store = open_or_build(corpus, tokenizer, min(args.max_length, longest), out)
+        longest = min(args.max_length, longest)
+        if not is_stream:
+            with step("token store"):
+                store = open_or_build(corpus, tokenizer, longest, out)
+    if is_stream:
+        data = streamed(corpus, tokenizer, longest, config, args)
+    else:
+        data = indexed(store, corpus, tokenizer, longest, config, args)
     if checkpoint is None and config.model.get("model_name") is None:
-        _initialise(model, store, tokenizer, config.initialisation)
-    sampling = config.sampling
-    sampler = Sampler(
-        store,
-        pivot=sampling.pivot,
-        max_repeats=sampling.max_repeats,
-        dev_groups=sampling.dev_groups,
-        seed=args.seed,
-        with_lm=args.uses_lm,
-    )
-    max_length = min(args.max_length, longest)
-    source = CorpusSource(
-        sampler,
-        BatchSettings(pairs=args.per_device_train_batch_size),
-        negatives=negative_store(corpus, tokenizer, max_length) if args.uses_negatives else None,
-        augmentation=augmentation_for(
-            config.augmentation, store, tokenizer, held_out=sampler.dev_ids, max_length=max_length, seed=args.seed,
-            step=step,
-        ),
-    )  # fmt: skip
-    sampler.follow(plan(sampling, steps_of_run(args, len(source)), batches_per_step))
+        _initialise(model, data.sentences, tokenizer, config.initialisation)
     trainer = MLCTrainer(
         model=model,
         args=args,
-        train_dataset=source,
-        eval_dataset=DevPairs.from_sampler(sampler),
+        train_dataset=data.source,
+        eval_dataset=data.dev,
         processing_class=tokenizer,
     )
-    _describe(model, sampler, args)
+    _describe(model, data.pairs, len(corpus.languages), args)
     if not model.supports_packing:
         warn(f"a {model.backbone.config.model_type} backbone cannot run packed here; batches are padded by length")
 
@@ -228,12 +217,13 @@ def _fit(config: Any, tokenizer: Any, max_length: int, languages: list[str]) -> 
     return config
 
 
-def _initialise(model: Any, store: Any, tokenizer: Any, settings: InitialisationSettings) -> None:
+def _initialise(model: Any, sentences: Callable[[], Any], tokenizer: Any, settings: InitialisationSettings) -> None:
     from mlcl.training.initialisation import initialise_embeddings
 
     if settings.embeddings == "sentence-id":
         with step("sentence-id embeddings"):
-            initialise_embeddings(model.get_input_embeddings(), store, tokenizer.all_special_ids, std=settings.std)
+            embedding = model.get_input_embeddings()
+            initialise_embeddings(embedding, sentences(), tokenizer.all_special_ids, std=settings.std)
 
 
 def _check_vocabulary(model: Any, tokenizer: Any) -> None:
@@ -256,7 +246,7 @@ def _check_terms(args: Any, dimension: int | None, languages: list[str]) -> None
         FurtherTerms(args.objectives, Context(dimension, languages, {"ids", "languages", "negatives"}))
 
 
-def _describe(model: Any, sampler: Any, args: Any) -> None:
+def _describe(model: Any, pairs: int, languages: int, args: Any) -> None:
     from mlcl.training.terms import parse
 
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
@@ -265,8 +255,8 @@ def _describe(model: Any, sampler: Any, args: Any) -> None:
     terms += [f"{term.weight:g} x {name}" for name, term in parse(args.objectives).items() if term.weight]
     queue = f", queue of {args.queue_size:,}" if args.uses_queue else ""
     console.print(
-        f"  {millions:.1f} M parameters, {sampler.pairs:,} sentences with a translation in "
-        f"{len(sampler.store.languages)} languages, J = {' + '.join(terms)}{queue}, "
+        f"  {millions:.1f} M parameters, {pairs:,} sentences with a translation in "
+        f"{languages} languages, J = {' + '.join(terms)}{queue}, "
         f"{'bf16' if args.bf16 else 'fp32'} on {args.device}"
     )
 

@@ -266,11 +266,15 @@ def proportions(
     tempered /= tempered.sum()
     base = np.divide(mass, per_language[language], out=np.zeros(len(mass)), where=mass > 0) * tempered[language]
     upper = np.full(len(base), np.inf) if max_repeats is None else max_repeats * counts / counts.sum()
-    return _limited(base, np.where(base > 0, upper, 0.0), origin, caps)
+    return limited(base, np.where(base > 0, upper, 0.0), origin, caps)
 
 
-def _limited(base: np.ndarray, upper: np.ndarray, origin: np.ndarray, caps: np.ndarray) -> np.ndarray:
-    """The distribution closest to `base` (C,) under `upper` for cells (C,) and `caps` for origins (O,)."""
+def limited(base: np.ndarray, upper: np.ndarray, origin: np.ndarray, caps: np.ndarray) -> np.ndarray:
+    """The distribution closest to `base` (C,) under `upper` for cells (C,) and `caps` for origins (O,).
+
+    Raises:
+        Infeasible: the limits cannot be filled.
+    """
     shares = np.bincount(origin, base, minlength=len(caps))
     if (base <= upper).all() and (shares <= caps + 1e-12).all():
         return base

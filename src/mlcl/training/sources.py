@@ -64,6 +64,11 @@ class Source(Dataset[Batch], ABC):
         """What batches hold beside the sentences: `ids`, `languages`, `negatives`, names of further columns."""
         return {"ids"}
 
+    @property
+    def layout(self) -> dict[str, int] | None:
+        """What a resumed run must have in common with the first, beside seed and batch size; None = nothing."""
+        return None
+
     @abstractmethod
     def __len__(self) -> int:
         """Batches in one epoch."""

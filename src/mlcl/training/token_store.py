@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from mlcl.core.errors import UserError
@@ -23,6 +24,7 @@ from mlcl.corpus.store import Corpus
 
 _VERSION = 2  # 2: origins
 _BLOCK = 8192  # sentences that are tokenised in one call
+_PAIR_COLUMNS = ["source_lang", "target_lang", "source", "target", "group", "origin"]
 Sentence = tuple[str, int, str, str]  # language tag, group, origin, text
 
 
@@ -150,14 +152,36 @@ def _pair_sentences(corpus: Corpus) -> Iterator[Sentence]:
     A record with k versions is k - 1 neighbouring rows with the same source, so that most repetitions are inside one
     batch; those that are not cost a little disk and change no group.
     """
-    columns = ["source_lang", "target_lang", "source", "target", "group", "origin"]
-    for batch in corpus.pair_batches(columns=columns):
-        source_lang, target_lang, source, target, group, origin = (batch.column(name).to_pylist() for name in columns)
-        seen: dict[tuple[str, int, str], str] = {}
-        for language, text in ((source_lang, source), (target_lang, target)):
-            for sentence, name in zip(zip(language, group, text, strict=True), origin, strict=True):
-                seen.setdefault(sentence, name)
-        yield from ((language, number, name, text) for (language, number, text), name in seen.items())
+    for batch in corpus.pair_batches(columns=_PAIR_COLUMNS):
+        yield from distinct_sentences(batch)
+
+
+def distinct_sentences(rows: pa.RecordBatch | pa.Table) -> list[Sentence]:
+    """Every distinct (language, group, text) of some rows of pairs, once, with the origin where it comes first."""
+    source_lang, target_lang, source, target, group, origin = (rows[name].to_pylist() for name in _PAIR_COLUMNS)
+    seen: dict[tuple[str, int, str], str] = {}
+    for language, text in ((source_lang, source), (target_lang, target)):
+        for sentence, name in zip(zip(language, group, text, strict=True), origin, strict=True):
+            seen.setdefault(sentence, name)
+    return [(language, number, name, text) for (language, number, text), name in seen.items()]
+
+
+def in_memory(pairs: list[Sentence], tokenizer: PreTrainedTokenizerBase, max_length: int) -> TokenStore:
+    """A store of sentences of pairs alone, not written to disk."""
+    ids = [sequence for block in _blocks(pairs) for sequence in encode(tokenizer, [t for *_, t in block], max_length)]
+    languages: dict[str, int] = {}
+    origins: dict[str, int] = {}
+    tags, groups, names, _ = zip(*pairs, strict=True)
+    return TokenStore(
+        tokens=np.concatenate([np.asarray(sequence, dtype=np.uint32) for sequence in ids]),
+        offsets=np.cumsum([0, *(len(sequence) for sequence in ids)]),
+        language=_codes(tags, languages),
+        group=np.array(groups, dtype=np.int64),
+        parallel=len(pairs),
+        languages=list(languages),
+        origin=_codes(names, origins),
+        origins=list(origins),
+    )
 
 
 def _mono_sentences(corpus: Corpus) -> Iterator[Sentence]:

@@ -189,6 +189,8 @@ class MLCTrainer(CheckpointedTrainer):
         return super().create_scheduler(num_training_steps, optimizer)
 
     def _prepare_inputs(self, inputs: Any) -> Any:
+        if isinstance(inputs, UserError):  # of a data-loader process
+            raise inputs
         return inputs.to(self.args.device) if isinstance(inputs, Batch) else super()._prepare_inputs(inputs)
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> None:
@@ -295,6 +297,7 @@ class MLCTrainer(CheckpointedTrainer):
             "momentum": None if self.momentum is None else full_state_dict(self.momentum),
             "queue": None if self.queue is None else self.queue.state_dict(),
             "objectives": self._further.state_dict() if self._further else None,
+            "layout": None if self.source is None else self.source.layout,
         }
 
     def load_own_state(self, state: dict[str, Any], path: Path) -> None:
@@ -305,6 +308,9 @@ class MLCTrainer(CheckpointedTrainer):
         """
         self.stopwatch.before, self.stopwatch.cpu_before = state["elapsed"], state.get("cpu_elapsed", 0.0)
         self.stopwatch.agree(self.args.device)
+        here = None if self.source is None else self.source.layout
+        if (there := state.get("layout")) != here:
+            raise UserError(f"the stream of this checkpoint had {there}, this run has {here}", path=path)
         temperature = self.temperature if self.args.learnable_temperature else None
         further = self._further or None
         parts = {"momentum": self.momentum, "queue": self.queue, "temperature": temperature, "objectives": further}
