@@ -16,7 +16,7 @@ Where the indexed sampler (`sampling`) sees the whole corpus, a stream sees a wi
 - sentences of the LM term come from monolingual shards and from the pairs of the window, in the proportion that the
   corpus has of both.
 
-Memory: the rows of a window as Arrow tables, about 200 bytes a row, in each worker.
+Memory: the rows of a window as Arrow tables, about 360 bytes a row, in each worker.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ def repeats(expected: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     rest = np.maximum(expected - whole, 0.0)
     missing = round(float(expected.sum())) - int(whole.sum())
     if missing > 0:
-        order = rng.permutation(len(rest))
+        order = np.lexsort((rng.random(len(rest)), rest))  # equal ones together: each kind gets its share to one row
         ends = np.cumsum(rest[order])
         points = (np.arange(missing) + rng.random()) * (ends[-1] / missing)
         np.add.at(whole, order[np.minimum(np.searchsorted(ends, points, side="right"), len(order) - 1)], 1)
