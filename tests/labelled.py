@@ -62,9 +62,30 @@ def tagging(language: str, split: str) -> list[TaggedSentence]:
     return found
 
 
-MAKERS = {"classification": classification, "pair": pairs, "regression": regression, "tagging": tagging}
-LABELS = {"classification": ("a", "b"), "pair": ("same", "other"), "regression": (), "tagging": ("PER", "LOC")}
-METRICS = {"classification": "accuracy", "pair": "accuracy", "regression": "spearman", "tagging": "span_f1"}
+def retrieval(language: str, split: str) -> list[Example]:
+    """Questions of two words, and passages of their counterparts in the other language; the same keys in both."""
+    other = "de" if language == "en" else "en"
+    asked, said = ([WORDS[one][label][n] for label in "ab" for n in range(2)] for one in (language, other))
+    fillers = list(zip(WORDS[language]["filler"], WORDS[other]["filler"], strict=True))
+    return [
+        Example(f"{word} {question}", f"{split} {word_number} {number}", f"{passage} {counterpart}")
+        for word_number, (word, counterpart) in enumerate(zip(asked, said, strict=True))
+        for number, (question, passage) in enumerate(fillers)
+    ]
+
+
+MAKERS = {
+    "classification": classification, "pair": pairs, "regression": regression, "tagging": tagging,
+    "retrieval": retrieval,
+}  # fmt: skip
+LABELS = {
+    "classification": ("a", "b"), "pair": ("same", "other"), "regression": (), "tagging": ("PER", "LOC"),
+    "retrieval": (),
+}  # fmt: skip
+METRICS = {
+    "classification": "accuracy", "pair": "accuracy", "regression": "spearman", "tagging": "span_f1",
+    "retrieval": "map",
+}  # fmt: skip
 
 
 def task(kind: str, name: str = "made_up", splits=("train", "dev", "test"), labels=None, make=None) -> LabelledTask:

@@ -42,6 +42,18 @@ def test_fewer_examples_are_drawn_anew_for_each_seed():
     assert len(data.train_for(0, 3, None)) == 6
 
 
+def test_a_sample_of_the_tests_is_the_same_in_every_run_and_language():
+    task = labelled.task("retrieval")
+    whole, sampled = read(task), read(task, most=5)
+    assert sampled.train == whole.train
+    assert sampled == read(task, most=5)
+    assert [len(part.examples) for part in (*sampled.dev, *sampled.tests)] == [5, 5, 5]
+    pairs = zip(sampled.tests, whole.tests, strict=True)
+    places = [[every.examples.index(one) for one in few.examples] for few, every in pairs]
+    assert places[0] == places[1] == sorted(places[0])
+    assert read(task, most=999) == whole
+
+
 def test_without_a_dev_split_nothing_chooses():
     assert read(labelled.task("classification", splits=("train", "test"))).dev == []
 

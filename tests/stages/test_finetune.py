@@ -11,6 +11,7 @@ import labelled
 from mlcl.cli import main
 from mlcl.finetuning import data
 from mlcl.finetuning.prediction import Predictor
+from mlcl.model.encoder import Encoder
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +98,7 @@ def test_train_in_one_language_test_in_all(words, tmp_path, capsys, tiny_model):
         ("classification", ["--train-language", "all", "--dev", "joint"], "full", "all"),
         ("pair", ["--head", "bi-encoder", "--shots", "5", "--train-language", "en,de"], "full, 5 shots", "en+de"),
         ("regression", ["--tuning.freeze-layers", "1", "--max-examples", "20"], "full above layer 1", "en"),
+        ("pair", ["--max-test-examples", "7"], "full", "en"),
     ],
 )
 def test_ways_of_fitting(words, tmp_path, task, flags, direction, train_language):
@@ -106,8 +108,28 @@ def test_ways_of_fitting(words, tmp_path, task, flags, direction, train_language
     assert {row["train_language"] for row in rows} == {train_language}
     assert {row["split"] for row in rows} == {"test (joint dev)" if "joint" in flags else "test"}
     assert {row["code"] for row in rows} >= {"eng", "deu"}
+    assert {row["n"] for row in rows if row["code"]} == {7 if "7" in flags else 24}
+    assert ("at most 7" in (tmp_path / "out" / "results.md").read_text(encoding="utf-8")) == ("7" in flags)
     if "joint" in flags:
         assert "no zero-shot transfer" in (tmp_path / "out" / "results.md").read_text(encoding="utf-8")
+
+
+def test_retrieval_makes_an_encoder(words, tmp_path, capsys):
+    assert main(words("made_up_retrieval", "--seeds", "2")) == 0
+    out = tmp_path / "out"
+    rows = read(out / "results.json")
+    metrics = {row["metric"] for row in rows if row["direction"] == "full" and row["code"]}
+    assert metrics == {"map", "accuracy", "map_own_language", "own_language_top1"}
+    floor = [row for row in rows if row["direction"] == "floor"]
+    assert [(row["metric"], row["code"]) for row in floor] == [("untuned_map", "eng"), ("untuned_map", "deu")]
+    text = (out / "results.md").read_text(encoding="utf-8")
+    assert "encoder before tuning" in text
+    assert "mAP, all languages in one pool" in text
+    capsys.readouterr()
+    vectors = Encoder.from_pretrained(out / "model").encode(["page the", "seite"])
+    assert vectors.shape == (2, 32)
+    assert "lm_head" not in capsys.readouterr().err, "no word about weights that retrieval has no use for"
+    assert (out / "model" / "modules.json").is_file(), "sentence-transformers loads it too"
 
 
 def test_labels_of_ones_own(tiny_model, tmp_path, capsys):
@@ -195,10 +217,14 @@ def test_a_run_that_is_stopped_goes_on(words, tmp_path, capsys, monkeypatch):
         ("made_up_classification", ["--tuning.layer-decay", "2"], "tuning.layer_decay is 2"),
         ("made_up_classification", ["--training.epochs", "0"], "training.epochs is 0"),
         ("made_up_classification", ["--seeds", "0"], "seeds is 0"),
+        ("made_up_classification", ["--max-test-examples", "0"], "max_test_examples is 0"),
         ("made_up_classification", ["--label-descriptions", "x.yaml"], "for --tuning.method zero-shot"),
         ("made_up_classification", ["--tuning.method", "prototypes", "--head", "token"], "makes a sentence head"),
         ("made_up_classification", ["--resume"], "no run to resume"),
         ("tatoeba", [], "'tatoeba' has no labels to learn"),
+        ("made_up_regression", ["--training.class-weights", "true"], "class_weights weigh labels"),
+        ("made_up_retrieval", ["--tuning.method", "frozen"], "leaves nothing to train"),
+        ("made_up_retrieval", ["--head", "cosine"], "cosine head does not fit a retrieval task"),
         ("made_up_regression", ["--tuning.method", "frozen"], "leaves nothing to train"),
         ("made_up_classification", ["--model", "nowhere/at/all"], "no such model folder"),
     ],

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,10 +65,7 @@ class TaskData:
         if shots is not None:
             texts = [example for example in self.train if isinstance(example, Example)]
             return choose_shots(texts, self.task.labels, shots, seed)
-        if most is None or most >= len(self.train):
-            return self.train
-        chosen = np.sort(np.random.default_rng(seed).choice(len(self.train), size=most, replace=False))
-        return [self.train[number] for number in chosen]  # type: ignore[return-value]
+        return _sample(self.train, most, seed)
 
 
 def labelled_task(name: str) -> LabelledTask:
@@ -99,6 +96,7 @@ def read_data(
     evaluate: Sequence[str],
     further: Sequence[LabelledTask] = (),
     dev: Literal["train", "joint"] = "train",
+    most: int | None = None,
 ) -> TaskData:
     """Read and check everything.
 
@@ -109,6 +107,7 @@ def read_data(
         evaluate: Languages to test, or `all`.
         further: Tasks with the same labels to test as well; of the given languages those that they have.
         dev: Whether the dev sets of the training languages choose the checkpoint, or those of all tested ones.
+        most: Examples of each dev and test set, a sample that is the same in every run; all when None.
 
     Raises:
         UserError: unknown languages, missing splits, empty texts, or training labels that are all alike.
@@ -128,7 +127,20 @@ def read_data(
     tests = [_read(task, root, language, "test") for language in tested]
     for other in further:
         tests += _further_tests(task, other, root, evaluate)
-    return TaskData(task, learned, examples, dev_parts, tests)
+    return TaskData(task, learned, examples, _sampled(dev_parts, most), _sampled(tests, most))
+
+
+def _sampled(parts: list[Part], most: int | None) -> list[Part]:
+    """The same with at most so many examples each; sets of one size keep the same rows, so parallel ones stay so."""
+    return [replace(part, examples=_sample(part.examples, most, 0)) for part in parts]
+
+
+def _sample(examples: Examples, most: int | None, seed: int) -> Examples:
+    """At most so many examples, drawn by a seed, in their order."""
+    if most is None or most >= len(examples):
+        return examples
+    chosen = np.sort(np.random.default_rng(seed).choice(len(examples), size=most, replace=False))
+    return [examples[number] for number in chosen.tolist()]  # type: ignore[return-value]
 
 
 def choose_shots(examples: Sequence[Example], labels: Sequence[str], k: int, seed: int) -> list[Example]:

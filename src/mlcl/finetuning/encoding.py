@@ -6,6 +6,7 @@ and batches (dictionaries of tensors) as `MLCTaskModel.forward` takes them.
 
 from __future__ import annotations
 
+import zlib
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -34,7 +35,8 @@ class Encoded:
 
     Attributes:
         ids: Token ids of its sequence, or of its two sequences where the head encodes the texts of a pair one by one.
-        labels: (1,) number of the label, or score between 0 and 1; for tagging (W,), the tags of the words in `words`.
+        labels: (1,) number of the label, score between 0 and 1, or number that stands for a passage; for tagging (W,),
+            the tags of the words in `words`.
         firsts: (W,) places of the words' first pieces in the sequence (tagging).
         words: (W,) numbers of these words in the sentence; those without a piece are missing.
         size: Words of the sentence, with and without a piece.
@@ -100,6 +102,8 @@ class ExampleEncoder:
         ]
 
     def _label(self, label: str | float) -> np.ndarray:
+        if self.config.kind == "retrieval":
+            return np.array([zlib.crc32(str(label).encode())], dtype=np.int64)
         if self.config.kind != "regression":
             return np.array([self._number_of[str(label)]], dtype=np.int64)
         low, high = self.config.score_range

@@ -73,7 +73,7 @@ def new_model(
     if task.kind == "regression":
         scores = [float(example.label) for example in train if isinstance(example, Example)]
         score_range = (min(scores), max(scores))
-    labels = {"regression": ("score",), "tagging": task.tags}.get(task.kind, task.labels)
+    labels = {"regression": ("score",), "retrieval": ("passage",), "tagging": task.tags}.get(task.kind, task.labels)
     return MLCTaskModel.on_top_of(
         mlc,
         task_name=task.name,

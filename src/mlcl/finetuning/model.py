@@ -17,9 +17,11 @@ from transformers.utils import ModelOutput
 from mlcl.finetuning.settings import head_for
 from mlcl.model.config import MLCConfig
 from mlcl.model.model import MLCModel
+from mlcl.objectives import info_nce
 from mlcl.tasks._labelled import Kind
 
-_TWO_TOWERS = ("bi-encoder", "cosine")  # heads that see the two texts of a pair as vectors of their own
+_TWO_TOWERS = ("bi-encoder", "cosine", "dual-encoder")  # heads that see the two texts of a pair as vectors of their own
+_TEMPERATURE = 0.05  # of retrieval, as in pre-training
 _ENCODER_FIELDS = (
     "proj_size", "pooling", "backbone", "max_seq_length", "hidden_dropout", "attention_dropout", "prompts", "languages",
     "bidirectional", "tied_output",
@@ -31,11 +33,12 @@ class MLCTaskConfig(MLCConfig):
 
     Args:
         task_name: Name of the task.
-        kind: What is predicted from what: `classification`, `pair`, `regression` or `tagging`.
+        kind: What is predicted from what: `classification`, `pair`, `regression`, `tagging` or `retrieval`.
         head: `sentence` (linear over the pooled state); `cross-encoder` (both texts in one sequence, one hidden layer
             over its pooled state); `bi-encoder` (one hidden layer over u, v, |u-v|, u*v; InferSent, arXiv 1705.02364);
-            `cosine` (no weights; Sentence-BERT, arXiv 1908.10084); `token` (linear over the first piece of each word).
-        labels: What each output means: labels, IOB2 tags, or `score`. Kept as Hugging Face's `id2label`.
+            `cosine` (no weights; Sentence-BERT, arXiv 1908.10084); `token` (linear over the first piece of each word);
+            `dual-encoder` (no weights: the unit vectors of question and passage; DPR, arXiv 2004.04906).
+        labels: What each output means: labels, IOB2 tags, `score` or `passage`. Kept as Hugging Face's `id2label`.
         unit: Whether features are scaled to length 1 before the head.
         head_dropout: Dropout of the head's input in training.
         score_range: For regression, the scores that the outputs 0 and 1 stand for.
@@ -90,8 +93,9 @@ class TaskOutput(ModelOutput):
     """Output of `MLCTaskModel`.
 
     Attributes:
-        logits: (M, outputs) in the order of the input: a row per text or pair, or per labelled word.
-        features: What the head saw: (M, F), or (M, 2, D) for `cosine`.
+        logits: (M, outputs) in the order of the input: a row per text or pair, or per labelled word; for `dual-encoder`
+            (M, 2 D), both unit vectors.
+        features: What the head saw: (M, F), or (M, 2, D) for `cosine` and `dual-encoder`.
     """
 
     logits: Tensor | None = None
@@ -166,7 +170,7 @@ class MLCTaskModel(PreTrainedModel):
         if not self.config.two_towers:
             return vectors
         first, second = vectors.chunk(2)
-        if self.config.head == "cosine":
+        if self.config.head in ("cosine", "dual-encoder"):
             return torch.stack([first, second], dim=1)  # (N/2, 2, D)
         return torch.cat([first, second, (first - second).abs(), first * second], dim=1)  # (N/2, 4 D)
 
@@ -189,10 +193,19 @@ class _Cosine(nn.Module):
         return F.cosine_similarity(pairs[:, 0], pairs[:, 1])[:, None]
 
 
+class _UnitVectors(nn.Module):
+    """Two vectors, scaled to length 1: (M, 2, D) -> (M, 2 D)."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return F.normalize(features.float(), dim=-1).flatten(1)
+
+
 def _make_head(config: MLCTaskConfig, width: int) -> nn.Module:
     dropout, outputs = nn.Dropout(config.head_dropout), len(config.labels)
     if config.head == "cosine":
         return _Cosine()
+    if config.head == "dual-encoder":
+        return _UnitVectors()
     if config.head in ("sentence", "token"):
         return nn.Sequential(dropout, nn.Linear(width, outputs))
     # How two texts relate is not linear in their features.
@@ -206,9 +219,12 @@ def task_loss(kind: Kind, logits: Tensor, labels: Tensor, class_weights: Tensor 
     Args:
         kind: The kind of task.
         logits: (M, outputs).
-        labels: (M,) numbers of the labels; for regression, scores between 0 and 1.
+        labels: (M,) numbers of the labels; for regression, scores between 0 and 1; for retrieval, numbers of the
+            passages: the other passages of the batch are the negatives (InfoNCE).
         class_weights: (outputs,) weights of the labels; None = all alike.
     """
+    if kind == "retrieval":
+        return info_nce(*logits.float().chunk(2, dim=1), temperature=_TEMPERATURE, ids=labels)
     if kind == "regression":
         return F.mse_loss(logits[:, 0].float(), labels.float())
     return F.cross_entropy(logits.float(), labels, weight=class_weights)

@@ -54,11 +54,15 @@ def predict_logits(model: MLCTaskModel, examples: list[Encoded], title: str = ""
 def decode(config: MLCTaskConfig, logits: Sequence[np.ndarray], examples: Sequence[Encoded]) -> list[Any]:
     """Logits to labels: one per text or pair, scores for regression, a list of tags per sentence for tagging.
 
+    For retrieval the unit vectors (2, D) of question and passage.
+
     Words without a piece of their own are tagged `O`; an `I-` that continues nothing becomes `B-`.
     """
     if config.kind == "regression":
         low, high = config.score_range
         return [low + (high - low) * float(row[0, 0]) for row in logits]
+    if config.kind == "retrieval":
+        return [row[0].reshape(2, -1) for row in logits]
     labels = config.labels
     if config.kind != "tagging":
         return [labels[int(row[0].argmax())] for row in logits]

@@ -14,6 +14,7 @@ from mlcl.finetuning.data import Part, TaskData, only_types
 from mlcl.finetuning.encoding import Encoded
 from mlcl.finetuning.model import MLCTaskModel
 from mlcl.finetuning.prediction import predict
+from mlcl.finetuning.retrieval import METRICS, mean_average_precision, retrieval_rows
 from mlcl.tasks import Result
 from mlcl.tasks._labelled import Example, Kind, TaggedSentence
 from mlcl.tasks._metrics import accuracy, macro_f1, measure, span_f1
@@ -24,6 +25,7 @@ _METRICS: dict[Kind, tuple[str, ...]] = {
     "pair": ("accuracy", "macro_f1"),
     "regression": ("spearman",),
     "tagging": ("span_f1",),
+    "retrieval": METRICS,
 }
 TRANSFER = "avg:transfer"
 """Language of averages over the languages whose labels were not trained on."""
@@ -31,6 +33,8 @@ TRANSFER = "avg:transfer"
 
 def headline(part: Part, predicted: Sequence[Any]) -> float:
     """The headline metric of predictions for one part, in per cent, without an interval: for choosing."""
+    if part.task.kind == "retrieval":
+        return 100 * mean_average_precision(part, predicted)
     gold = gold_of(part)
     if part.task.metric == "spearman":
         return 100 * spearman(np.array(predicted), np.array(gold))
@@ -51,22 +55,37 @@ def test_rows(model: MLCTaskModel, data: TaskData, encoded: Sequence[list[Encode
         encoded: The examples of `data.tests`, encoded.
     """
     rows: list[Result] = []
+    found: list[list[Any]] = []
     for part, examples in track(list(zip(data.tests, encoded, strict=True)), "testing"):
         predicted = predict(model, examples)
+        if part.task.kind == "retrieval":  # its sets are searched together
+            found.append(predicted)
+            continue
         if part.task.kind == "tagging" and part.task.labels != data.task.labels:
             predicted = [list(only_types(tags, set(part.task.labels))) for tags in predicted]
         rows += [_row(part, metric, predicted) for metric in _metrics(part)]
+    for name in dict.fromkeys(part.task.name for part in data.tests if part.task.kind == "retrieval"):
+        sets = [(part, one) for part, one in zip(data.tests, found, strict=True) if part.task.name == name]
+        rows += retrieval_rows(*zip(*sets, strict=True))
     return rows + _averages(data, rows)
 
 
+def untuned_rows(model: MLCTaskModel, data: TaskData, encoded: Sequence[list[Encoded]]) -> list[Result]:
+    """The floor of retrieval: the encoder as it was before the fit; arguments as in `test_rows`."""
+    rows = [row for row in test_rows(model, data, encoded) if row.metric == data.task.metric and row.code]
+    return [replace(row, direction="floor", metric=f"untuned_{row.metric}") for row in rows]
+
+
 def majority_rows(data: TaskData) -> list[Result]:
-    """The floor: always the most frequent label of the training examples, or for tagging `O`; none for regression.
+    """The floor: always the most frequent label of the training examples, or for tagging `O`.
+
+    There is none for regression and retrieval.
 
     Without training examples (zero-shot) it is the most frequent label of the test set itself.
     """
     rows = []
     for part in data.tests:
-        if part.task.kind == "regression":
+        if part.task.kind in ("regression", "retrieval"):
             continue
         predicted = [_floor(data, part, example) for example in part.examples]
         for metric in _metrics(part):

@@ -19,6 +19,7 @@ HEADS: dict[str, tuple[Kind, ...]] = {
     "bi-encoder": ("pair", "regression"),
     "cosine": ("regression",),
     "token": ("tagging",),
+    "dual-encoder": ("retrieval",),
 }
 """Head -> the kinds of task that it fits; `MLCTaskConfig` says what each one is."""
 _USUAL_HEAD: dict[Kind, str] = {
@@ -26,6 +27,7 @@ _USUAL_HEAD: dict[Kind, str] = {
     "pair": "cross-encoder",
     "regression": "cosine",
     "tagging": "token",
+    "retrieval": "dual-encoder",
 }
 
 _LEAST_UPDATES, _MOST_EPOCHS, _USUAL_EPOCHS = 600, 30, 4

@@ -1,7 +1,8 @@
 """XQuAD (Artetxe et al. 2020): paragraphs and questions of SQuAD, professionally translated.
 
 In: the folder with `xquad.<lang>.json[.gz]` (SQuAD 1.1 JSON, the same ids in all languages). Out: `read` gives one
-record per paragraph and one per question, English first; `load` questions with the paragraph that answers them.
+record per paragraph and one per question, English first; `load` questions with the paragraph that answers them;
+`labelled` pairs of both.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from pathlib import Path
 
 from mlcl.core.errors import UserError
 from mlcl.core.files import RowCounter, existing, read_bytes
+from mlcl.core.languages import canonical
 from mlcl.formats import Record
 from mlcl.formats._aligned import select
 from mlcl.formats._files import by_language
+from mlcl.formats._labelled import Files, LabelledRow
 
 _PATTERN = "xquad.{language}.json"
 
@@ -29,12 +32,14 @@ class Reading:
         tag: Our canonical tag.
         paragraphs: Key -> paragraph; the key is the id of its first question, the same in all languages.
         questions: Id -> (question, key of the paragraph that answers it).
+        articles: Key of a paragraph -> number of its article, the same in all languages.
     """
 
     code: str
     tag: str
     paragraphs: dict[str, str]
     questions: dict[str, tuple[str, str]]
+    articles: dict[str, int]
 
 
 def read(path: Path, rows: RowCounter, *, languages: list[str] | None = None) -> Iterator[Record]:
@@ -82,17 +87,33 @@ def load(path: Path, *, languages: Sequence[str] | None = None) -> list[Reading]
     return readings
 
 
+def files(path: Path) -> Files:
+    """`{official code: {"dev": file}}`; what SQuAD calls its dev set is all that XQuAD translates."""
+    return {code: {"dev": file} for code, _, file in by_language(existing(path), pattern=_PATTERN)}
+
+
+def labelled(file: Path, code: str, rows: RowCounter) -> Iterator[LabelledRow]:
+    """Question, key of the paragraph that answers it, that paragraph, its article."""
+    reading = _parse(file, code, canonical(code))
+    for question, key in reading.questions.values():
+        if question.strip() and reading.paragraphs[key].strip():
+            yield LabelledRow(question, key, reading.paragraphs[key], str(reading.articles[key]))
+        else:
+            rows.skip("empty text")
+
+
 def _ids(reading: Reading) -> tuple[list[str], dict[str, str]]:
     return list(reading.paragraphs), {key: paragraph for key, (_, paragraph) in reading.questions.items()}
 
 
 def _parse(file: Path, code: str, tag: str) -> Reading:
-    reading = Reading(code, tag, {}, {})
+    reading = Reading(code, tag, {}, {}, {})
     try:
-        for article in json.loads(read_bytes(file))["data"]:
+        for number, article in enumerate(json.loads(read_bytes(file))["data"]):
             for paragraph in article["paragraphs"]:
                 key = paragraph["qas"][0]["id"]
                 reading.paragraphs[key] = paragraph["context"]
+                reading.articles[key] = number
                 reading.questions.update({qa["id"]: (qa["question"], key) for qa in paragraph["qas"]})
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise UserError(f"not SQuAD 1.1 JSON: {error!r}", path=file, remedy="fetch the file again") from error

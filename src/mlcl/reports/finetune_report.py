@@ -19,7 +19,9 @@ Table = tuple[str, list[str], list[list[Any]]]
 """Title, header, rows."""
 
 _AVERAGES = {"avg:all": "all languages", "avg:transfer": "languages not trained on"}
-_FLOOR, _GAP = "majority_", "transfer_gap_"
+_FLOORS = {"majority_": "majority label", "untuned_": "encoder before tuning"}
+"""Prefix of the metric of a floor -> what tables call it."""
+_GAP = "transfer_gap_"
 _TRAINING = (
     "Of each fit: its best dev score, the weights that moved, its wall and CPU time with dev scores, and the most "
     "memory that the process had held by its end."
@@ -29,6 +31,9 @@ _METRICS = {
     "macro_f1": "macro F1",
     "span_f1": "span F1",
     "spearman": "Spearman correlation",
+    "map": "mAP, all languages in one pool",
+    "map_own_language": "mAP, own language",
+    "own_language_top1": "first answer in own language",
 }
 
 
@@ -44,7 +49,7 @@ class Transfer:
         train_language: Languages of the training labels; None for zero-shot.
         trained: Their tags.
         rows: Results of all seeds.
-        floor: Results of the majority label.
+        floor: Results of the majority label; for retrieval, of the encoder as it was.
         runs: What each seed took.
         notes: Sentences about the splits and the choice of the checkpoint.
         settings: All settings.
@@ -75,7 +80,7 @@ class Transfer:
 
     def bars(self, task: str) -> dict[str, dict[str, float]]:
         """Model and floor -> code -> headline value."""
-        values = {self.model: self._means(task, self._headline(task)), "majority label": self._floor(task)}
+        values = {self.model: self._means(task, self._headline(task)), self._floor_name: self._floor(task)}
         return {model: found for model, found in values.items() if found}
 
     def languages(self, task: str) -> dict[str, str]:
@@ -98,8 +103,13 @@ class Transfer:
         return {code: float(np.mean(found)) for code, found in values.items()}
 
     def _floor(self, task: str) -> dict[str, float]:
-        key = (task, _FLOOR + self._headline(task))
-        return {row["code"]: row["value"] for row in self.floor if (row["task"], row["metric"]) == key}
+        keys = {(task, prefix + self._headline(task)) for prefix in _FLOORS}
+        return {row["code"]: row["value"] for row in self.floor if (row["task"], row["metric"]) in keys}
+
+    @property
+    def _floor_name(self) -> str:
+        known = {row["metric"] for row in self.floor}
+        return next((name for prefix, name in _FLOORS.items() if prefix + self.metric in known), "majority label")
 
     def _by_language(self, task: str, split: str) -> Table:
         rows = [row for row in self.rows if row["task"] == task]
@@ -110,7 +120,7 @@ class Transfer:
         means = self._means(task, head)
         own = [means[code] for code, tag in self.languages(task).items() if tag in self.trained]
         header = ["code", "language", "n", *(f"{_METRICS.get(metric, metric)} (%)" for metric in metrics)]
-        header += (["majority label"] if floor else []) + (["gap"] if own else [])
+        header += ([self._floor_name] if floor else []) + (["gap"] if own else [])
         table = []
         for code, tag in self.languages(task).items():
             cells = _by_metric([row for row in rows if row["code"] == code])

@@ -25,9 +25,10 @@ from mlcl.finetuning.encoding import Encoded, ExampleEncoder
 from mlcl.finetuning.fit import Dev, FitReport, fit, fit_few_shot, new_model
 from mlcl.finetuning.loading import load_encoder, load_tokenizer, longest_input
 from mlcl.finetuning.model import MLCTaskModel
-from mlcl.finetuning.scoring import headline, test_rows
+from mlcl.finetuning.scoring import headline, test_rows, untuned_rows
 from mlcl.finetuning.settings import FEW_SHOT
 from mlcl.stages._models import named_models
+from mlcl.tasks import Result
 
 if TYPE_CHECKING:
     from mlcl.stages.finetune import Config
@@ -77,14 +78,20 @@ class Seeds:
         model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
         encoder = ExampleEncoder(model.config, self.tokenizer, longest)
         _describe(model, len(examples), self.about)
+        tests = [self._encode(part, encoder) for part in data.tests]
+        floor: list[Result] = []
+        if data.task.kind == "retrieval" and seed == config.seed:
+            with step("testing the encoder as it is"):
+                floor = untuned_rows(model, data, tests)
         report = self._fit(model, encoder, encoder.encode(examples), seed, folder)
         with step(f"testing {len(data.tests)} sets"):
-            rows = test_rows(model, data, [self._encode(part, encoder) for part in data.tests])
+            rows = test_rows(model, data, tests)
         _warn_of_losses(encoder, longest)
         if config.keep == "all" or seed == config.seed:
             self._save(model, folder / "model")
         found = [{**asdict(row), **self.about, "seed": seed} for row in rows]
-        write_json(folder / "done.json", {"rows": found, "run": asdict(report)})
+        floor_rows = [{**asdict(row), **self.about, "direction": "floor"} for row in floor]
+        write_json(folder / "done.json", {"rows": found, "run": asdict(report), "floor": floor_rows})
         for checkpoint in folder.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
 
@@ -107,7 +114,10 @@ class Seeds:
         return self._encoded[part.name]
 
     def _save(self, model: MLCTaskModel, folder: Path) -> None:
-        """A Hugging Face folder with the tokenizer and, in mlcl.json, where it comes from."""
+        """A Hugging Face folder with the tokenizer and, in mlcl.json, where it comes from.
+
+        What is fitted for retrieval is an encoder, and is saved as one: its head has no weights.
+        """
         source = Path(self.place) / "mlcl.json"
         info = {
             "languages": read_json(source).get("languages", []) if source.is_file() else [],
@@ -117,7 +127,7 @@ class Seeds:
             "settings": json.loads(json.dumps(asdict(self.config))),
         }
         with atomic_directory(folder, overwrite=True) as partial:
-            model.save_pretrained(partial)
+            (model.mlc if model.config.kind == "retrieval" else model).save_pretrained(partial)
             self.tokenizer.save_pretrained(partial)
             write_json(partial / "mlcl.json", info)
 

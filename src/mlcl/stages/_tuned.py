@@ -90,6 +90,7 @@ def _fit(name: str, options: Mapping[str, Any], root: Path) -> Fit:
         evaluate=settings.evaluate,
         further=[plugins.load("mlcl.tasks", other).TASK for other in settings.evaluate_tasks],
         dev=settings.dev,
+        most=settings.max_test_examples,
     )
     read = {part.name: part.examples for part in (*data.dev, *data.tests)}
     return Fit(task, settings, digest(data.train, read))

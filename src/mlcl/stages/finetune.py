@@ -46,7 +46,7 @@ class Config:
     """What chooses the checkpoint: the dev sets of the training languages, or those of all tested ones (joint), which
     is no zero-shot transfer and is called so in the results."""
     head: str | None = None
-    """sentence, cross-encoder, bi-encoder, cosine or token; the usual one of the task when not given."""
+    """sentence, cross-encoder, bi-encoder, cosine, token or dual-encoder; the usual one of the task when not given."""
     tuning: Tuning = field(default_factory=Tuning)
     """How the encoder is tuned."""
     training: FitSettings = field(default_factory=FitSettings)
@@ -55,6 +55,9 @@ class Config:
     """Training examples of each label, drawn anew for each seed; all when not given."""
     max_examples: int | None = None
     """Most training examples, drawn anew for each seed; all when not given."""
+    max_test_examples: int | None = None
+    """Most examples of each dev and test set, a sample that is the same in every run, for a quick look; all when not
+    given."""
     label_descriptions: str | None = None
     """YAML file for zero-shot: label -> a text, or several, in any language; the labels themselves when not given."""
     seeds: int = 1
@@ -112,7 +115,8 @@ def _check(config: Config) -> None:
     """Everything that can be wrong with the settings alone."""
     check(config.tuning, config.training)
     few = config.tuning.method in FEW_SHOT
-    for name, value in (("seeds", config.seeds), ("shots", config.shots), ("max_examples", config.max_examples)):
+    for name in ("seeds", "shots", "max_examples", "max_test_examples"):
+        value = getattr(config, name)
         if value is not None and value < 1:
             raise UserError(f"{name} is {value}, it must be at least 1")
     if config.shots is not None and config.max_examples is not None:
@@ -137,6 +141,8 @@ def _read(config: Config) -> TaskData:
         )
     if config.shots is not None and task.kind not in ("classification", "pair"):
         raise UserError(f"shots are examples of a label, a {task.kind} task has none", remedy="use --max-examples")
+    if config.training.class_weights and not task.labels:
+        raise UserError(f"class_weights weigh labels, a {task.kind} task has none", remedy="leave it out")
     head_for(task.kind, config.head)
     with step(f"reading {escape(task.name)}"):
         data = read_data(
@@ -146,6 +152,7 @@ def _read(config: Config) -> TaskData:
             evaluate=config.evaluate,
             further=further,
             dev=config.dev,
+            most=config.max_test_examples,
         )
     if config.shots is not None:
         data.train_for(config.seed, config.shots, None)  # refuses a k that is larger than a class
@@ -217,6 +224,8 @@ def _transfer(config: Config, data: TaskData, done: Sequence[dict[str, Any]], ab
     from mlcl.reports.finetune_report import Transfer
 
     notes = [data.task.cutting] if data.task.cutting else []
+    if config.max_test_examples is not None:
+        notes.append(f"Dev and test sets are samples of at most {config.max_test_examples:,} examples, not whole sets.")
     if config.dev == "joint":
         notes.append("The checkpoint was chosen on dev sets of all tested languages: this is no zero-shot transfer.")
     elif data.dev:
@@ -229,7 +238,10 @@ def _transfer(config: Config, data: TaskData, done: Sequence[dict[str, Any]], ab
         train_language=about["train_language"],
         trained=[language.tag for language in data.train_languages],
         rows=[row for one in done for row in one["rows"]],
-        floor=[{**asdict(row), **about, "direction": row.direction} for row in majority_rows(data)],
+        floor=[
+            *({**asdict(row), **about, "direction": row.direction} for row in majority_rows(data)),
+            *(row for one in done for row in one["floor"]),
+        ],
         runs=[one["run"] for one in done],
         notes=notes,
         settings=_comparable(config),

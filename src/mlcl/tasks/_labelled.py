@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias
 
 from mlcl.core.files import RowCounter
 
-Kind: TypeAlias = Literal["classification", "pair", "regression", "tagging"]
+Kind: TypeAlias = Literal["classification", "pair", "regression", "tagging", "retrieval"]
 Split: TypeAlias = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
@@ -30,8 +30,9 @@ class Example:
 
     Attributes:
         text: The text, or the first of the two.
-        label: One of the task's labels; a number for regression.
-        pair: The second text.
+        label: One of the task's labels; a number for regression; for retrieval the key of `pair`, the same in all
+            languages.
+        pair: The second text; for retrieval the passage that answers `text`.
         unit: What a split must not cut through: the premise, the document, the row that is parallel over languages.
     """
 
@@ -74,8 +75,9 @@ class LabelledTask:
     Attributes:
         name: Name of the task, that of its module and of the rows in `results.json`.
         kind: What is predicted from what.
-        labels: The labels in their fixed order; the entity types (`PER`, ...) for tagging; empty for regression.
-        metric: Headline: `accuracy`, `macro_f1`, `span_f1` or `spearman`; all are in per cent.
+        labels: The labels in their fixed order; the entity types (`PER`, ...) for tagging; empty for regression and
+            retrieval.
+        metric: Headline: `accuracy`, `macro_f1`, `span_f1`, `spearman` or `map`; all are in per cent.
         languages: ROOT -> languages that are there. Raises UserError where the folder is missing.
         read: (ROOT, code, split, rows) -> examples of one language and split, in file order. Malformed rows and rows
             left out on purpose are counted in `rows`; a label outside `labels` is a UserError with file and line.
