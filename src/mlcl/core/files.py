@@ -114,10 +114,37 @@ def open_binary(path: Path) -> IO[bytes]:
     """
     if path.is_dir():
         raise UserError("this is a folder, a file is expected", path=path)
-    if path.suffix == ".zst":
-        return _zstd().open(path, "rb")  # type: ignore[no-any-return]
     opens: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
-    return opens.get(path.suffix, Path.open)(path, "rb")  # type: ignore[no-any-return]
+    handle: IO[bytes] = (_zstd().open if path.suffix == ".zst" else opens.get(path.suffix, Path.open))(path, "rb")
+    if _meters:
+        _meters[-1].append((handle, path))
+    return handle
+
+
+_meters: list[list[tuple[IO[bytes], Path]]] = []
+
+
+@contextmanager
+def metered() -> Iterator[Callable[[], int]]:
+    """Gives how many bytes of the files that `open_binary` opens meanwhile have been read so far, as they lie on disk.
+
+    For progress: of some compressions a file counts only when it is closed.
+    """
+    opened: list[tuple[IO[bytes], Path]] = []
+    closed = 0
+
+    def bytes_read() -> int:
+        nonlocal closed
+        closed += sum(path.stat().st_size for handle, path in opened if handle.closed)
+        opened[:] = [entry for entry in opened if not entry[0].closed]
+        raw = (handle if path.suffix not in COMPRESSED else getattr(handle, "fileobj", None) for handle, path in opened)
+        return closed + sum(handle.tell() for handle in raw if handle is not None)
+
+    _meters.append(opened)
+    try:
+        yield bytes_read
+    finally:
+        _meters[:] = [other for other in _meters if other is not opened]
 
 
 def _zstd() -> Any:

@@ -6,13 +6,21 @@ Progress goes to standard error, results to standard output, so that a pipe carr
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)  # fmt: skip
 from rich.progress import TimeRemainingColumn as _Remaining
 from rich.table import Table
 
@@ -41,6 +49,32 @@ def track(items: Iterable[T], description: str, total: int | None = None, show: 
         total = len(items)  # type: ignore[arg-type]
     with bar() as progress:
         yield from progress.track(items, total=total, description=description)
+
+
+@contextmanager
+def rated(description: str, total: int, unit: str, show: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar with a rate, the time left, and a line with the average rate at the end.
+
+    Gives a function of how much of `total` has been reached, and how many more `unit`s (such as texts) are done.
+    """
+    start, count = time.monotonic(), 0
+    columns = (
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
+        TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), _Remaining(),
+    )  # fmt: skip
+    with Progress(*columns, console=console, transient=True, disable=not show) as progress:
+        task = progress.add_task(description, total=total or None, rate="")
+
+        def reached(done: int, more: int) -> None:
+            nonlocal count
+            count += more
+            rate = count / max(time.monotonic() - start, 1e-9)
+            progress.update(task, completed=done, rate=f"{rate:,.0f} {unit}/s")
+
+        yield reached
+    if show and count:
+        rate = count / max(time.monotonic() - start, 1e-9)
+        console.print(f"  [dim]{count:,} {unit}, {rate:,.0f} a second[/dim]")
 
 
 @contextmanager

@@ -6,11 +6,16 @@ of every record.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
+Hashes = NDArray[np.uint64]
+
+_BLOCK = 1 << 22
 
 _SPLITMIX = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
@@ -34,27 +39,45 @@ def keep_first(records: Int, languages: Int, keys: Int) -> Bool:
     keep = np.zeros(n, dtype=bool)
     if not n:
         return keep
-    texts = _mix(keys.view(np.uint64) + _mix(languages.astype(np.uint64) + np.uint64(1)))  # (language, key)
+    texts = text_hashes(languages, keys)
     first = first_version(records)
     alone = np.bincount(first, minlength=n)[first] == 1
     others = np.flatnonzero(first != np.arange(n))
 
-    a, b = texts[first[others]], texts[others]
-    pairs = _mix(np.minimum(a, b)) + np.maximum(a, b)
-    kept_pairs = others[_first_occurrences(pairs)]
+    kept_pairs = others[first_occurrences(pair_hashes(texts[first[others]], texts[others]))]
     keep[kept_pairs] = True
     keep[first[kept_pairs]] = True
 
     single = np.flatnonzero(alone)
-    single = single[_first_occurrences(texts[single])]
+    single = single[first_occurrences(texts[single])]
     keep[single[~np.isin(texts[single], texts[keep])]] = True
     return keep
 
 
+def text_hashes(languages: Int, keys: Int) -> Hashes:
+    """One hash (N,) of language and key."""
+    return _mix(keys.view(np.uint64) + _mix(languages.astype(np.uint64) + np.uint64(1)))
+
+
+def pair_hashes(a: Hashes, b: Hashes) -> Hashes:
+    """One hash (N,) of two texts, in either order."""
+    return _mix(np.minimum(a, b)) + np.maximum(a, b)
+
+
 def first_version(records: Int) -> Int:
     """For each version (N,), where the first version of its record stands."""
-    starts = np.flatnonzero(np.r_[True, records[1:] != records[:-1]])
+    starts = record_starts(records)
     return np.repeat(starts, np.diff(np.r_[starts, len(records)]))
+
+
+def record_starts(records: Int) -> Int:
+    """Where each record begins."""
+    return np.flatnonzero(np.r_[True, records[1:] != records[:-1]][: len(records)])
+
+
+def numbered(records: Int) -> Int:
+    """Ascending record numbers (N,) as 0, 1, ... without gaps."""
+    return np.cumsum(np.r_[False, records[1:] != records[:-1]], dtype=np.int64)[: len(records)]
 
 
 def group_ids(records: Int, keys: Int) -> Int:
@@ -108,21 +131,32 @@ def connected_components(nodes: int, a: Int, b: Int) -> Int:
     jumping; numbers only ever fall, so there are no cycles (after Shiloach and Vishkin 1982).
     """
     parent = np.arange(nodes, dtype=np.int64)
+    join(parent, a, b)
+    return parent
+
+
+def join(parent: NDArray[np.signedinteger[Any]], a: Int, b: Int) -> None:
+    """Add edges to the components that `parent` holds (the smallest node of each node's component), in place."""
     while True:
         low, high = np.minimum(parent[a], parent[b]), np.maximum(parent[a], parent[b])
         open_edges = low != high
         if not open_edges.any():
-            return parent
+            return
         a, b, low, high = a[open_edges], b[open_edges], low[open_edges], high[open_edges]
         np.minimum.at(parent, high, low)
-        while True:
-            jumped = parent[parent]
-            if np.array_equal(jumped, parent):
-                break
-            parent = jumped
+        jumping = True
+        while jumping:
+            jumping = False
+            for start in range(0, len(parent), _BLOCK):
+                here = parent[start : start + _BLOCK]
+                jumped = parent[here]
+                if not np.array_equal(jumped, here):
+                    here[:] = jumped
+                    jumping = True
 
 
-def _first_occurrences(values: NDArray[np.uint64]) -> Int:
+def first_occurrences(values: Hashes) -> Int:
+    """Where each distinct value stands first, in the order of the values."""
     return np.unique(values, return_index=True)[1]
 
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from mlcl.core.errors import UserError
 from mlcl.core.files import read_json, write_json
+from mlcl.core.progress import track
 
 SCHEMA_VERSION = 1
 
@@ -53,6 +54,7 @@ LENGTH_EDGES = (0, 5, 10, 20, 30, 40, 60, 80, 100, 150, 200, 300, 500, 1000)
 """Left edges of the histogram of lengths in characters; the last bin is open."""
 
 _ROW_GROUP = 65_536
+_DAMAGED = "restore the file, or build the corpus again"
 
 Rows: TypeAlias = pa.RecordBatch | pa.Table | list[dict[str, Any]]
 
@@ -73,7 +75,8 @@ class Corpus:
         """Open a corpus folder.
 
         Raises:
-            UserError: the folder is missing, is no corpus, has another schema version, or lacks a shard.
+            UserError: the folder is missing, is no corpus, has another schema version, lacks a shard, or a shard has
+                another size than when it was written; `verify` also reads them.
         """
         path = Path(path)
         if not path.is_dir():
@@ -88,11 +91,31 @@ class Corpus:
                 path=path / "manifest.json",
                 remedy="build the corpus again",
             )
-        corpus = cls(path, manifest)
         for shard in manifest["shards"]:
-            if not (path / shard["file"]).is_file():
-                raise UserError("a shard that the manifest names is missing", path=path / shard["file"])
-        return corpus
+            file = path / shard["file"]
+            if not file.is_file():
+                raise UserError("a shard that the manifest names is missing", path=file, remedy=_DAMAGED)
+            if file.stat().st_size != shard["bytes"]:
+                raise UserError(
+                    f"the shard has {file.stat().st_size:,} bytes, {shard['bytes']:,} were written",
+                    path=file,
+                    remedy=_DAMAGED,
+                )
+        return cls(path, manifest)
+
+    def verify(self, show: bool = True) -> None:
+        """Read every shard and compare it with its checksum.
+
+        Args:
+            show: Show a progress bar.
+
+        Raises:
+            UserError: naming the first shard that is not as it was written.
+        """
+        for shard in track(self.manifest["shards"], "verifying", show=show):
+            file = self.path / shard["file"]
+            if _sha256(file) != shard["sha256"]:
+                raise UserError("the shard is damaged: its sha256 is another one", path=file, remedy=_DAMAGED)
 
     @property
     def languages(self) -> list[str]:

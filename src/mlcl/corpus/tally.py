@@ -28,13 +28,25 @@ class Tally:
             shown = shown.encode("utf-8", "replace").decode("utf-8")  # lone surrogates cannot be written
             samples.append(f"{lang}: {shown}")
 
+    def state(self) -> list[dict[str, Any]]:
+        """All of it, for JSON; `add_state` takes it back."""
+        return [
+            {"reason": reason, "origin": origin, "texts": texts, "samples": self.samples[reason, origin]}
+            for (reason, origin), texts in self.counts.items()
+        ]
+
+    def add_state(self, state: list[dict[str, Any]]) -> None:
+        """Add what another tally counted of later texts."""
+        for entry in state:
+            key = entry["reason"], entry["origin"]
+            self.counts[key] += entry["texts"]
+            samples = self.samples.setdefault(key, [])
+            samples += entry["samples"][: self.per_reason - len(samples)]
+
     def total(self) -> int:
         """All dropped texts."""
         return self.counts.total()
 
     def entries(self) -> list[dict[str, Any]]:
         """`{reason, origin, texts, samples}`, largest first."""
-        return [
-            {"reason": reason, "origin": origin, "texts": texts, "samples": self.samples[reason, origin]}
-            for (reason, origin), texts in sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
-        ]
+        return sorted(self.state(), key=lambda entry: (-entry["texts"], entry["reason"], entry["origin"]))

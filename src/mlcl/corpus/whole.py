@@ -50,6 +50,11 @@ class Versions:
     batches: Batches
 
 
+def is_awake(settings: CleanSettings, index: NearIndex | None) -> bool:
+    """Whether `filter_whole` has anything to do, and so needs all numbers in memory."""
+    return not (index is None and settings.boilerplate_documents is None and settings.length_deviations is None)
+
+
 def filter_whole(
     versions: Versions, settings: CleanSettings, index: NearIndex | None, tally: Tally
 ) -> tuple[Versions, list[dict[str, Any]]]:
@@ -64,7 +69,7 @@ def filter_whole(
     Returns:
         What stays, and what was learned of lengths: `{source_lang, target_lang, pairs, ratio, spread}` each.
     """
-    if index is None and settings.boilerplate_documents is None and settings.length_deviations is None:
+    if not is_awake(settings, index):
         return versions, []
     facts = _look(versions, settings, index)
     verdict = np.full(len(versions.records), STAYS, dtype=np.int8)

@@ -11,6 +11,7 @@ from mlcl.core.errors import UserError
 from mlcl.core.progress import print_table, results, warn
 from mlcl.corpus.build import BuildSettings, build
 from mlcl.corpus.clean import CleanSettings
+from mlcl.corpus.engine import EngineName, EngineSettings
 from mlcl.corpus.preview import Preview, preview
 from mlcl.corpus.sources import Source
 
@@ -45,12 +46,19 @@ class Config:
     """Most rows of one Parquet file."""
     dry_run: bool = False
     """Show what each filter would drop, alone and in a build, with samples, and write nothing."""
+    engine: EngineName = "local"
+    """Where the work is done: local (processes on this machine) or ray (a Ray cluster, found by RAY_ADDRESS; one is
+    started on this machine where there is none). The corpus is the same, bit for bit."""
+    workers: int | None = None
+    """Processes that clean text; all cores when not given."""
     overwrite: bool = False
     """Replace OUT where it exists."""
 
 
 def run(config: Config) -> Path:
     """Build the corpus, print what is in it and, last, its folder; a dry run prints what would be dropped.
+
+    A build that was stopped or killed goes on where it stopped when the command is repeated.
 
     Raises:
         UserError: unreadable sources, too many malformed rows, or an output that exists.
@@ -61,7 +69,8 @@ def run(config: Config) -> Path:
     if config.out is None or config.dry_run:
         _show(preview(settings, config.data))
         return Path(config.data)
-    corpus = build(settings, config.data, config.out, overwrite=config.overwrite)
+    where = EngineSettings(config.engine, config.workers)
+    corpus = build(settings, config.data, config.out, overwrite=config.overwrite, engine_settings=where)
     texts, rows = corpus.manifest["texts"], corpus.manifest["rows"]
     results.print(
         f"{texts['kept']:,} of {texts['read']:,} texts kept in {len(corpus.languages)} languages: "

@@ -23,15 +23,19 @@ class Config:
 
     corpus: str = field(metadata={"positional": True})
     """Corpus folder."""
+    verify: bool = False
+    """Read every shard and compare it with its checksum."""
 
 
 def run(config: Config) -> Path:
     """Print the tables and, last, the path of the HTML report.
 
     Raises:
-        UserError: the folder is no corpus.
+        UserError: the folder is no corpus, or a shard is missing or damaged.
     """
     corpus = Corpus.open(config.corpus)
+    if config.verify:
+        corpus.verify()
     manifest = corpus.manifest
     edges, lengths = manifest["lengths"]["edges"], manifest["lengths"]["counts"]
     _print(
