@@ -76,3 +76,25 @@ def test_folders_that_are_no_corpus(folder: Path, tmp_path: Path) -> None:
     (folder / "pairs/00001.parquet").unlink()
     with pytest.raises(UserError, match=r"pairs/00001.parquet: a shard that the manifest names is missing"):
         Corpus.open(folder)
+
+
+def test_damage_to_a_shard_is_one_line(tiny_corpus, tmp_path):
+    import shutil
+
+    folder = tmp_path / "corpus"
+    shutil.copytree(tiny_corpus, folder)
+    shard = folder / "pairs/00000.parquet"
+    Corpus.open(folder).verify(show=False)
+    content = shard.read_bytes()
+
+    shard.write_bytes(content[:50] + bytes([content[50] ^ 1]) + content[51:])  # one bit, the same size
+    corpus = Corpus.open(folder)
+    with pytest.raises(UserError, match=r"pairs/00000.parquet: the shard is damaged: its sha256") as error:
+        corpus.verify(show=False)
+    assert "\n" not in str(error.value)
+    shard.write_bytes(content[:-1])
+    with pytest.raises(UserError, match=r"pairs/00000.parquet: the shard has [\d,]+ bytes, [\d,]+ were written"):
+        Corpus.open(folder)
+    shard.unlink()
+    with pytest.raises(UserError, match=r"pairs/00000.parquet: a shard that the manifest names is missing"):
+        Corpus.open(folder)
