@@ -36,8 +36,8 @@ def run(parts: Sequence[Part], job: Job, origins: list[str], workers: int | None
     units = chain.from_iterable(read_units(part, job) for part in parts)
     for unit in islice(units, _ALONE if workers > 1 else None):
         yield clean_unit(unit, job, origins[unit.part])
-    if (unit := next(units, None)) is not None:
-        yield from _pooled(chain([unit], units), job, origins, workers)
+    if (further := next(units, None)) is not None:
+        yield from _pooled(chain([further], units), job, origins, workers)
 
 
 def _pooled(units: Iterator[Unit], job: Job, origins: list[str], workers: int) -> Iterator[Done]:

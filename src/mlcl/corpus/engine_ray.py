@@ -47,7 +47,7 @@ def run(parts: Sequence[Part], job: Job, origins: list[str], workers: int | None
     try:
         units = ray.data.from_items([{"part": pickle.dumps(part)} for part in parts], override_num_blocks=len(parts))
         common = {"batch_size": 1, "fn_kwargs": {"path": path}}
-        units = units.map_batches(_read, num_cpus=1 / _READERS_PER_CORE, **common)
+        units = data.map_batches(_read, num_cpus=1 / _READERS_PER_CORE, **common)
         pool = ray.data.TaskPoolStrategy(size=workers)
         done = units.map_batches(_clean, num_cpus=1, compute=pool, **common)
         for row in done.iter_rows():
