@@ -1,5 +1,7 @@
 """The Ray engine: the same work on the cores of a cluster, or of this machine, by Ray Data.
 
+In: parts of the sources and the `Job`. Out: unit files in the work folder, and a `Done` for each.
+
 Two operators: one reads the parts of the sources, each a task that streams units, the other cleans units, one a task. A
 file that cannot be cut without reading it (compressed, aligned with others) is so read once and cleaned by all, which
 is what the streaming of Ray Data between operators is for; plain Ray tasks would need a queue of our own with its
@@ -45,8 +47,10 @@ def run(parts: Sequence[Part], job: Job, origins: list[str], workers: int | None
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # the build shows its own progress
     try:
-        units = ray.data.from_items([{"part": pickle.dumps(part)} for part in parts], override_num_blocks=len(parts))
-        common = {"batch_size": 1, "fn_kwargs": {"path": path}}
+        data: Any = ray.data.from_items(
+            [{"part": pickle.dumps(part)} for part in parts], override_num_blocks=len(parts)
+        )
+        common: dict[str, Any] = {"batch_size": 1, "fn_kwargs": {"path": path}}
         units = data.map_batches(_read, num_cpus=1 / _READERS_PER_CORE, **common)
         pool = ray.data.TaskPoolStrategy(size=workers)
         done = units.map_batches(_clean, num_cpus=1, compute=pool, **common)
@@ -56,7 +60,8 @@ def run(parts: Sequence[Part], job: Job, origins: list[str], workers: int | None
             yield Done(row["part"], row["texts"], row["bytes_read"])
     except RayError as error:
         raise WorkerLost(
-            f"Ray gave up: {str(error).strip().splitlines()[-1]}", remedy="repeat the command to go on where it stopped"
+            "Ray gave up: " + str(error).strip().rpartition("\n")[2],
+            remedy="repeat the command to go on where it stopped",
         ) from error
     finally:
         context.enable_progress_bars = before
