@@ -17,6 +17,7 @@ from transformers import AutoTokenizer
 from mlcl.core.errors import UserError
 from mlcl.corpus.remote import RemoteCorpus, open_corpus
 from mlcl.corpus.store import Corpus, CorpusWriter
+from mlcl.training.corruption import Masking
 from mlcl.training.mixing import SamplingSettings, Stage
 from mlcl.training.sources import BatchSettings, loader
 from mlcl.training.stream import StreamSource
@@ -56,11 +57,7 @@ def tokenizer(tiny_model):
 
 
 def make(corpus: Corpus, tokenizer, pairs: int = 16, lm: int = 0, dev_groups: int = 0, alpha: float = 1.0, **options):
-    settings = BatchSettings(pairs=pairs, lm_sentences=lm, contrastive=True)
-    if lm:
-        from mlcl.training.batching import Masking
-
-        settings = BatchSettings(pairs=pairs, lm_sentences=lm, masking=Masking.of(tokenizer, 0.15))
+    settings = BatchSettings(pairs=pairs, lm_sentences=lm, masking=Masking.of(tokenizer, 0.15) if lm else None)
     sampling = SamplingSettings(alpha=alpha, dev_groups=dev_groups, max_repeats=options.pop("max_repeats", None))
     return StreamSource(corpus, tokenizer, 32, settings, sampling, **{"buffer_rows": 128, "seed": 3, **options})
 
@@ -144,12 +141,13 @@ def test_held_out_groups_are_the_dev_pairs_and_never_trained_on(corpus_folder, t
 
 def test_the_lm_term_gets_monolingual_sentences_and_sentences_of_pairs(corpus_folder, tokenizer):
     source = make(Corpus.open(corpus_folder), tokenizer, pairs=32, lm=64)
-    source.settings = BatchSettings(**{**vars(source.settings), "masking": None, "lm_sentences": 0})
-    made = []
-    source._encode = lambda texts: made.extend(texts[64:]) or [np.array([0, 2])] * len(texts)
-    source.settings = BatchSettings(
-        pairs=32, lm_sentences=64, masking=type("M", (), {"apply": lambda self, ids, rng: (ids, ids)})()
-    )
+    made, encode = [], source._encode
+
+    def remember(texts: list[str]) -> list[np.ndarray]:
+        made.extend(texts[64:])  # after anchors and positives
+        return encode(texts)
+
+    source._encode = remember
     for i in range(3):
         source[i]
     mono = [text for text in made if text.startswith("das ")]

@@ -33,7 +33,8 @@ from mlcl.core.errors import UserError
 from mlcl.corpus.remote import Shards
 from mlcl.corpus.rows import SIDES
 from mlcl.corpus.store import Corpus
-from mlcl.training.batching import Batch, Ids
+from mlcl.training.batching import Batch
+from mlcl.training.corruption import Ids
 from mlcl.training.mixing import SamplingSettings, Stage
 from mlcl.training.retrieval_dev import DevPairs
 from mlcl.training.sources import BatchSettings, Source
