@@ -37,12 +37,7 @@ OURS = {
 
 def main() -> None:
     """Run the arms one after the other, then measure all of them together."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", required=True, help="corpus folder")
-    parser.add_argument("--data", required=True, help="folder of the evaluation data")
-    parser.add_argument("--out", required=True, type=Path, help="where the runs go")
-    parser.add_argument("--config", default=str(ROOT / "configs/reference-cpu.yaml"), help="what all arms share")
-    parser.add_argument("--tokenizer", required=True, help="folder of the tokenizer that all arms share")
+    parser = common_options(__doc__)
     parser.add_argument("--minutes", type=float, default=8.0, help="training time of an arm")
     parser.add_argument("--arms", default="a,b,c,d,e,e-init,d-pairs,f", help="which arms")
     parser.add_argument("--seeds", type=int, default=1, help="seeds 1..N for (d) and (e); the other arms have seed 1")
@@ -59,6 +54,17 @@ def main() -> None:
                 run_arm(arm, seed, folder, options)
             models.append(folder / "model")
     evaluate(models, options)
+
+
+def common_options(description: str | None) -> argparse.ArgumentParser:
+    """The options of every study that trains arms on one corpus."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", required=True, help="corpus folder")
+    parser.add_argument("--data", required=True, help="folder of the evaluation data")
+    parser.add_argument("--out", required=True, type=Path, help="where the runs go")
+    parser.add_argument("--config", default=str(ROOT / "configs/reference-cpu.yaml"), help="what all arms share")
+    parser.add_argument("--tokenizer", required=True, help="folder of the tokenizer that all arms share")
+    return parser
 
 
 def run_arm(arm: str, seed: int, folder: Path, options: argparse.Namespace) -> None:

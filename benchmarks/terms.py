@@ -16,11 +16,10 @@ import json
 import subprocess
 import sys
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 from mlcl.core.environment import tune_environment
-from objectives import ROOT, evaluate, pretrain
+from objectives import common_options, evaluate, pretrain
 
 TASKS = "ntrex,multiparallel,stsb,tatoeba"
 HEADLINES = dict.fromkeys(("ntrex", "multiparallel", "tatoeba"), ("accuracy", "mean"))
@@ -32,9 +31,12 @@ ARMS: dict[str, dict[str, Any]] = {
     "matryoshka": {"training.objectives.matryoshka.weight": 1.0},
     "koleo": {"training.objectives.koleo.weight": 0.1},
     "uniformity": {"training.objectives.uniformity.weight": 0.1},
+    "context": {"training.objectives.context.weight": 0.05},
+    "mask_documents": {"training.mask_documents": "true"},
     "alignment": {"training.objectives.alignment.weight": 1.0},
     "mse": {"training.objectives.mse.weight": 0.1},
     "adversarial": {"training.objectives.adversarial.weight": 0.1},
+    "fgm": {"training.fgm_radius": 0.05},
     "simcse": {"augmentation.simcse": 0.25, "model.hidden_dropout": 0.1},
     "code_switch": {"augmentation.code_switch": 0.25},
     "code_switch_pairs": {"augmentation.code_switch_pairs": 0.25},
@@ -44,12 +46,7 @@ ARMS: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     """Run the arms one after the other, then measure all of them together."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", required=True, help="corpus folder")
-    parser.add_argument("--data", required=True, help="folder of the evaluation data")
-    parser.add_argument("--out", required=True, type=Path, help="where the runs go")
-    parser.add_argument("--config", default=str(ROOT / "configs/reference-cpu.yaml"), help="what all arms share")
-    parser.add_argument("--tokenizer", required=True, help="folder of the tokenizer that all arms share")
+    parser = common_options(__doc__)
     parser.add_argument("--steps", type=int, default=300, help="optimiser steps of an arm")
     parser.add_argument("--arms", default=",".join(ARMS), help="which arms")
     parser.add_argument("--seed", type=int, default=1, help="seed of all arms")

@@ -78,6 +78,9 @@ class Share:
         )
         codes = [[int(sum(side)) % 3 - 1 for side in pair] for pair in zip(self.anchors, self.positives, strict=True)]
         batch.languages = torch.tensor(codes, dtype=torch.long).reshape(-1, 2)  # two languages, and unknown
+        batch.columns = {
+            "documents": torch.tensor([int(sum(anchor)) % 3 - 1 for anchor in self.anchors], dtype=torch.long)
+        }
         batch.negative_ids = torch.tensor(self.hard_negative_ids, dtype=torch.long)
         return batch
 
@@ -108,7 +111,7 @@ def objective_for(model: MLCModel, folder: Any, autocast: Any = nullcontext, **o
         chance = torch.Generator().manual_seed(0)
         queue.enqueue(F.normalize(torch.randn(9, 16, generator=chance), dim=-1), torch.arange(9) - 1)
     temperature = Temperature(args.temperature, learnable=args.learnable_temperature)
-    further = FurtherTerms(args.objectives, Context(16, ("a", "b"), {"ids", "languages", "negatives"}))
+    further = FurtherTerms(args.objectives, Context(16, ("a", "b"), {"ids", "languages", "negatives", "documents"}))
     return Objective(args, temperature, momentum, queue, autocast, further)
 
 

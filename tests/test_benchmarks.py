@@ -260,3 +260,28 @@ def test_a_decoder_is_measured_as_language_model_and_as_encoder(benchmarks, tiny
     assert joint.perplexity < alone.perplexity
     assert all(0 < row.accuracy <= 1 and row.perplexity > 1 for row in (start, alone, joint))
     assert (tmp_path / "out" / "decoder.json").is_file()
+
+
+def test_the_table_of_terms_has_a_row_for_each_arm(benchmarks, tmp_path):
+    from argparse import Namespace
+
+    import terms
+
+    for arm in ("base", "koleo"):
+        (tmp_path / arm / "model").mkdir(parents=True)
+        (tmp_path / arm / "model" / "mlcl.json").write_text(json.dumps({"minutes": 1.5}))
+    rows = [
+        {"model": arm, "task": task, "split": "dev", "metric": metric, "direction": direction, "value": value}
+        for arm, value in (("base", 60.0), ("koleo", 70.0))
+        for task, metric, direction in (("ntrex", "accuracy", "mean"), ("stsb", "spearman", "within"))
+        for value in (value, value + 5)
+    ]
+    rows.append({**rows[0], "direction": "into en", "value": 0.0})
+    table = terms.markdown(["base", "koleo"], rows, Namespace(steps=10, seed=1, out=tmp_path))
+    assert table.split("\n")[2:] == [
+        "| arm | ntrex dev | stsb dev | minutes |",
+        "|---|---|---|---|",
+        "| base | 62.5 | 62.5 | 1.5 |",
+        "| koleo | 72.5 | 72.5 | 1.5 |",
+        "",
+    ]

@@ -50,11 +50,16 @@ def test_everything_together_trains(tiny_settings, corpus_with_negatives, tmp_pa
 @pytest.mark.parametrize(
     ("section", "values", "message"),
     [
-        ("training", {"objectives": {"koleoo": 0.1}}, "unknown term 'koleoo' (known: adversarial, alignment, koleo"),
+        (
+            "training",
+            {"objectives": {"koleoo": 0.1}},
+            "unknown term 'koleoo' (known: adversarial, alignment, context, koleo",
+        ),
         ("training", {"objectives": {"koleo": {"wieght": 1}}}, "objectives.koleo.wieght (did you mean weight?)"),
         ("training", {"objectives": {"matryoshka": {"dims": [8, 99]}}}, "the model has 32 dimensions"),
         ("training", {"objectives": {"matryoshka": {"dims": [8, 8]}}}, "must be different numbers"),
         ("training", {"angular_margin": 3.0}, "angular_margin is 3.0, it must be in [0, pi/2)"),
+        ("training", {"objectives": {"context": 0.1}}, "need documents, no pair of the corpus has one"),
         ("augmentation", {"simcse": 0.2}, "simcse needs dropout"),
         ("augmentation", {"code_swich": 0.2}, "did you mean code_switch?"),
         ("augmentation", {"code_switch": 2}, "augmentation.code_switch is 2.0, it must be in [0, 1]"),

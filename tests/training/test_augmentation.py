@@ -8,22 +8,8 @@ import numpy as np
 import pytest
 
 from mlcl.core.errors import UserError
-from mlcl.corpus.store import Corpus
 from mlcl.model.config import MLCConfig
 from mlcl.training.augmentation import AugmentationSettings, augmentation_for
-from mlcl.training.token_store import open_or_build
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tiny_model):
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(tiny_model)
-
-
-@pytest.fixture(scope="module")
-def store(tiny_corpus, tokenizer, tmp_path_factory):
-    return open_or_build(Corpus.open(tiny_corpus), tokenizer, 60, tmp_path_factory.mktemp("store"))
 
 
 def augmentation(store, tokenizer, seed=0, held_out=(), **settings):

@@ -8,25 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from mlcl.corpus.store import Corpus
 from mlcl.training.augmentation import AugmentationSettings, augmentation_for
 from mlcl.training.negative_store import NegativeStore
 from mlcl.training.sampling import Sampler
 from mlcl.training.sources import BatchSettings, CorpusSource
-from mlcl.training.token_store import open_or_build
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tiny_model):
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(tiny_model)
-
-
-@pytest.fixture(scope="module")
-def sampler(tiny_corpus, tokenizer, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("store")
-    return Sampler(open_or_build(Corpus.open(tiny_corpus), tokenizer, 60, folder), dev_groups=20)
+def sampler(store):
+    return Sampler(store, dev_groups=20)
 
 
 def sentences(batch):

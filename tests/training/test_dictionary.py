@@ -7,10 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlcl.corpus.store import Corpus
 from mlcl.training import dictionary as module
 from mlcl.training.dictionary import APART, INSIDE, SPACE, START, induce, token_kinds, words_of
-from mlcl.training.token_store import open_or_build
 
 EN = "the cat dog house sees runs old new red blue tree water".split()  # as in conftest.tiny_corpus
 DE = "die katze hund haus sieht rennt alt neu rot blau baum wasser".split()
@@ -21,18 +19,6 @@ def text(tokenizer, ids):
     """What the pieces spell; the tiny tokenizer has no decoder."""
     pieces = tokenizer.convert_ids_to_tokens(ids, skip_special_tokens=True)
     return "".join(pieces).replace("▁", " ").strip()
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tiny_model):
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(tiny_model)
-
-
-@pytest.fixture(scope="module")
-def store(tiny_corpus, tokenizer, tmp_path_factory):
-    return open_or_build(Corpus.open(tiny_corpus), tokenizer, 60, tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")

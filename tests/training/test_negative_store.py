@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from mlcl.corpus.store import Corpus, CorpusWriter
 from mlcl.training.negative_store import negative_store
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tiny_model):
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(tiny_model)
 
 
 def spelled(tokenizer, ids):

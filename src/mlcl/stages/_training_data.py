@@ -15,6 +15,7 @@ from mlcl.core.progress import step
 from mlcl.corpus.store import Corpus
 from mlcl.training.arguments import MLCTrainingArguments
 from mlcl.training.augmentation import AugmentationSettings, augmentation_for
+from mlcl.training.documents import Documents
 from mlcl.training.mixing import SamplingSettings, Stage, plan, steps_of_run
 from mlcl.training.negative_store import negative_store
 from mlcl.training.retrieval_dev import DevPairs
@@ -41,8 +42,32 @@ class TrainingData:
     sentences: Callable[[], TokenStore]
 
 
+def known_documents(corpus: Corpus, args: MLCTrainingArguments) -> Documents | None:
+    """The documents of the corpus, where the arguments need them.
+
+    Raises:
+        UserError: they do, and the corpus has none.
+    """
+    if not args.uses_documents:
+        return None
+    documents = Documents.of(corpus)
+    if documents is None:
+        raise UserError(
+            "mask_documents and the objective context need documents, no pair of the corpus has one",
+            path=corpus.path,
+            remedy="leave them out, or build the corpus from sources with documents",
+        )
+    return documents
+
+
 def indexed(
-    store: TokenStore, corpus: Corpus, tokenizer: Any, max_length: int, config: Any, args: MLCTrainingArguments
+    store: TokenStore,
+    corpus: Corpus,
+    tokenizer: Any,
+    max_length: int,
+    config: Any,
+    args: MLCTrainingArguments,
+    documents: Documents | None = None,
 ) -> TrainingData:
     """Training data from a tokenised corpus; `config` are the settings of `mlcl pretrain`."""
     sampling: SamplingSettings = config.sampling
@@ -57,6 +82,7 @@ def indexed(
     source = CorpusSource(
         sampler,
         BatchSettings(pairs=args.per_device_train_batch_size),
+        documents=documents,
         negatives=negative_store(corpus, tokenizer, max_length) if args.uses_negatives else None,
         augmentation=augmentation_for(
             config.augmentation, store, tokenizer, held_out=sampler.dev_ids, max_length=max_length, seed=args.seed,
@@ -78,6 +104,8 @@ def check_stream(config: Any, args: MLCTrainingArguments) -> None:
     remedy = "copy the corpus to a folder, and train without stream"
     if config.augmentation != AugmentationSettings():
         raise UserError("augmentation needs an indexed corpus, not a stream", remedy=remedy)
+    if args.uses_documents:
+        raise UserError("mask_documents and the objective context need an indexed corpus, not a stream", remedy=remedy)
     if config.training.get("negatives_per_pair"):  # asked for; by default a stream leaves them out
         raise UserError("hard negatives need an indexed corpus, not a stream", remedy=remedy)
 

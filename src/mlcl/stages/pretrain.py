@@ -85,7 +85,7 @@ def run(config: Config) -> Path:
 
     from mlcl.corpus.remote import is_remote, open_corpus
     from mlcl.model.model import MLCModel
-    from mlcl.stages._training_data import check_stream, indexed, streamed
+    from mlcl.stages._training_data import check_stream, indexed, known_documents, streamed
     from mlcl.training.memory import keep_freed_memory
     from mlcl.training.mixing import check, steps_of_run
     from mlcl.training.settings import model_config, training_arguments
@@ -98,6 +98,7 @@ def run(config: Config) -> Path:
     corpus, is_stream = open_corpus(config.corpus), config.stream or is_remote(config.corpus)
     args = training_arguments({"output_dir": str(out), **config.training, "overwrite_output_dir": config.overwrite})
     mlc_config = model_config(config.model)
+    documents = None if is_stream else known_documents(corpus, args)
     config.augmentation.check(mlc_config, corpus.manifest["rows"]["mono"])
     _check_terms(args, mlc_config.proj_size or (mlc_config.backbone or {}).get("hidden_size"), corpus.languages)
     if config.sampling.pivot is not None:
@@ -123,7 +124,7 @@ def run(config: Config) -> Path:
     if is_stream:
         data = streamed(corpus, tokenizer, longest, config, args)
     else:
-        data = indexed(store, corpus, tokenizer, longest, config, args)
+        data = indexed(store, corpus, tokenizer, longest, config, args, documents)
     if checkpoint is None and config.model.get("model_name") is None:
         _initialise(model, data.sentences, tokenizer, config.initialisation)
     trainer = MLCTrainer(
@@ -243,7 +244,7 @@ def _check_terms(args: Any, dimension: int | None, languages: list[str]) -> None
     from mlcl.training.terms import Context, FurtherTerms
 
     with torch.random.fork_rng(devices=[]):
-        FurtherTerms(args.objectives, Context(dimension, languages, {"ids", "languages", "negatives"}))
+        FurtherTerms(args.objectives, Context(dimension, languages, {"ids", "languages", "negatives", "documents"}))
 
 
 def _describe(model: Any, pairs: int, languages: int, args: Any) -> None:

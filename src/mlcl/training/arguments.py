@@ -45,6 +45,7 @@ class MLCTrainingArguments(TrainingArguments):
     tlm_share: float = _option(0.5, "Share of the LM inputs that are translation pairs (TLM); the others are MLM.")
     mlm_probability: float = _option(0.15, "Share of tokens that are masked.")
     negatives_per_pair: int = _option(1, "Most hard negatives of a pair, of those that the corpus has; 0 = none.")
+    mask_documents: bool = _option(False, "Sentences of one document are never negatives of each other.")
     queue_size: int = _option(0, "Keys in the queue of negatives; 0 = no queue and no momentum encoder.")
     momentum: float = _option(0.995, "Momentum of the key encoder, per optimiser update.")
     objectives: dict[str, Any] = field(
@@ -108,6 +109,8 @@ class MLCTrainingArguments(TrainingArguments):
             problems.append("learnable_temperature cannot be used with fp16 and its loss scale, use bf16")
         if self.fgm_radius and self.gradient_accumulation_steps > 1:
             problems.append("fgm_radius needs gradient_accumulation_steps 1, use mini_batch_tokens for large batches")
+        if self.mask_documents and "context" in self.objectives:
+            problems.append("mask_documents leaves the objective context no sentence to find, use one of them")
         further = terms.parse(self.objectives)
         if self.info_nce_weight == 0 and not self.uses_lm and not any(term.weight for term in further.values()):
             problems.append("info_nce_weight is 0 and so is lm_weight or lm_share, nothing would be trained")
@@ -128,6 +131,11 @@ class MLCTrainingArguments(TrainingArguments):
     def uses_negatives(self) -> bool:
         """Whether hard negatives of the corpus take part."""
         return self.negatives_per_pair > 0 and self.uses_pairs
+
+    @property
+    def uses_documents(self) -> bool:
+        """Whether the documents of the sentences are needed."""
+        return self.mask_documents or "context" in self.objectives
 
     @property
     def uses_queue(self) -> bool:

@@ -26,6 +26,7 @@ by itself), or none of a word (punctuation, specials)."""
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # of the hash of a word, a polynomial in its token ids
 _UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]")
 _TABLE = 1 << 24  # entries of a table of counts
+_GROUPS = 65_536  # that are looked at together: float32 counts exactly up to far more
 _WORD = regex.compile(r"[\p{L}\p{N}]")
 
 
@@ -172,7 +173,7 @@ def induce(
     rng = np.random.default_rng(seed)
     keys, words, pairs = [], [], []
     for a, b in _language_pairs(members, partners):
-        common, at_a, at_b = np.intersect1d(members[a][0], members[b][0], return_indices=True)
+        common, at_a, at_b = np.intersect1d(members[a][0], members[b][0], assume_unique=True, return_indices=True)
         if len(common) > groups:
             some = np.sort(rng.choice(len(common), size=groups, replace=False))
             at_a, at_b = at_a[some], at_b[some]
@@ -193,12 +194,22 @@ def induce(
 
 def _language_pairs(members: dict[int, tuple[np.ndarray, np.ndarray]], partners: int) -> list[tuple[int, int]]:
     """Each language with the `partners` that it shares most groups with; each pair once, ascending."""
+    languages = list(members)
+    every = np.unique(np.concatenate([groups for groups, _ in members.values()])) if members else np.empty(0, np.int64)
+    shared = np.zeros((len(languages), len(languages)), dtype=np.int64)
+    for start in range(0, len(every), _GROUPS):
+        block = every[start : start + _GROUPS]
+        there = np.zeros((len(languages), len(block)), dtype=np.float32)  # has this language a sentence of this group?
+        for row, (groups, _) in enumerate(members.values()):
+            mine = groups[np.searchsorted(groups, block[0]) : np.searchsorted(groups, block[-1], side="right")]
+            there[row, np.searchsorted(block, mine)] = 1
+        shared += (there @ there.T).astype(np.int64)
+    np.fill_diagonal(shared, 0)
     pairs: set[tuple[int, int]] = set()
-    for a, (groups, _) in members.items():
-        shared = {b: len(np.intersect1d(groups, others)) for b, (others, _) in members.items() if b != a}
-        ranked = sorted((b for b in shared if shared[b]), key=lambda b: (-shared[b], b))
-        pairs.update((min(a, b), max(a, b)) for b in ranked[:partners])
-    return sorted(pairs)
+    for row, counts in enumerate(shared):
+        best = np.argsort(-counts, kind="stable")[:partners]
+        pairs.update((min(row, other), max(row, other)) for other in best.tolist() if counts[other])
+    return sorted((languages[a], languages[b]) for a, b in pairs)
 
 
 @dataclass(frozen=True)

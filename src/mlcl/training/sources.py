@@ -21,6 +21,7 @@ from mlcl.training.arguments import MLCTrainingArguments
 from mlcl.training.augmentation import Augmentation
 from mlcl.training.batching import Batch, make_batch
 from mlcl.training.corruption import Corruption, Ids, corruption_for
+from mlcl.training.documents import Documents
 from mlcl.training.negative_store import NegativeStore
 from mlcl.training.sampling import Sampler as CorpusSampler
 from mlcl.training.token_store import encode
@@ -40,6 +41,7 @@ class BatchSettings:
         with_keys: Whether the momentum encoder needs the positives once more.
         masking: How tokens are hidden; None without an LM term.
         negatives_per_pair: Most hard negatives of a pair that are drawn from those of the corpus.
+        mask_documents: Whether sentences of one document are no negatives of each other.
         seed: Seed of everything drawn.
     """
 
@@ -50,6 +52,7 @@ class BatchSettings:
     with_keys: bool = False
     masking: Corruption | None = None
     negatives_per_pair: int = 0
+    mask_documents: bool = False
     seed: int = 0
 
 
@@ -121,6 +124,7 @@ class CorpusSource(Source):
         sampler: Draws sentences of the corpus.
         settings: What a batch holds.
         columns: Further columns of a batch by name.
+        documents: Documents of the corpus' groups.
         negatives: Hard negatives of the corpus.
         augmentation: Makes pairs that take the place of some that are drawn; further columns know none of them.
     """
@@ -130,18 +134,20 @@ class CorpusSource(Source):
         sampler: CorpusSampler,
         settings: BatchSettings,
         columns: dict[str, Column] | None = None,
+        documents: Documents | None = None,
         negatives: NegativeStore | None = None,
         augmentation: Augmentation | None = None,
     ) -> None:
         assert augmentation is None or not columns
         self.sampler, self.settings, self.columns = sampler, settings, columns or {}
-        self.negatives, self.augmentation = negatives, augmentation
+        self.documents, self.negatives, self.augmentation = documents, negatives, augmentation
         self.languages = sampler.store.languages
 
     @property
     def provides(self) -> set[str]:
-        """Group ids, languages, hard negatives where there are some, and further columns."""
-        return {"ids", "languages", *self.columns} | ({"negatives"} if self._uses_negatives else set())
+        """Group ids, languages, further columns; documents and hard negatives where the corpus has some."""
+        found = {"documents": self.documents is not None, "negatives": self._uses_negatives}
+        return {"ids", "languages", *self.columns, *(name for name, there in found.items() if there)}
 
     @property
     def _uses_negatives(self) -> bool:
@@ -175,6 +181,13 @@ class CorpusSource(Source):
         batch.columns = {
             name: torch.from_numpy(column(draw.anchors, draw.positives)) for name, column in self.columns.items()
         }
+        if self.documents is not None:
+            batch.columns["documents"] = torch.from_numpy(self.documents.of_groups(ids))
+            if self.settings.mask_documents:
+                batch.ids = _masked(batch.ids, batch.columns["documents"])
+                batch.negative_ids = _masked(
+                    batch.negative_ids, torch.from_numpy(self.documents.of_groups(negative_ids))
+                )
         return batch
 
     def _draw_negatives(self, number: int, ids: np.ndarray) -> tuple[list[Ids], np.ndarray]:
@@ -183,6 +196,11 @@ class CorpusSource(Source):
             return [], np.empty(0, np.int64)
         rng = np.random.default_rng((self.settings.seed, _NEGATIVES, number))
         return self.negatives.draw(ids, self.settings.negatives_per_pair, rng)
+
+
+def _masked(ids: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
+    """Group ids (N,), with the document in the place of the group where there is one."""
+    return torch.where(documents >= 0, documents, ids)
 
 
 class TextSource(Source):
@@ -351,5 +369,6 @@ def _settings(args: MLCTrainingArguments, tokenizer: Any, family: Family) -> Bat
         with_keys=args.uses_queue,
         masking=masking,
         negatives_per_pair=args.negatives_per_pair,
+        mask_documents=args.mask_documents,
         seed=args.seed if args.data_seed is None else args.data_seed,
     )

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoTokenizer
 
-from mlcl.corpus.store import Corpus
 from mlcl.model.config import MLCConfig
 from mlcl.model.model import MLCModel
 from mlcl.training import terms
 from mlcl.training.arguments import MLCTrainingArguments
+from mlcl.training.documents import Documents
 from mlcl.training.sampling import Sampler
 from mlcl.training.sources import BatchSettings, CorpusSource
-from mlcl.training.token_store import open_or_build
 from mlcl.training.trainer import MLCTrainer
-
-
-@pytest.fixture(scope="module")
-def store(tiny_corpus, tiny_model, tmp_path_factory):
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    return open_or_build(Corpus.open(tiny_corpus), tokenizer, 60, tmp_path_factory.mktemp("store"))
 
 
 def trained(store, tiny_model: Path, folder: Path, resume: str | None = None, **options) -> MLCTrainer:
@@ -32,7 +26,8 @@ def trained(store, tiny_model: Path, folder: Path, resume: str | None = None, **
         output_dir=str(folder), per_device_train_batch_size=8, max_steps=3, bf16=False, logging_steps=1, lm_weight=0.0,
         learning_rate=1e-3, max_length=60, **options,
     )  # fmt: skip
-    source = CorpusSource(Sampler(store), BatchSettings(pairs=8))
+    documents = Documents(np.arange(300), np.arange(300) // 60)  # of sixty groups each
+    source = CorpusSource(Sampler(store), BatchSettings(pairs=8), documents=documents)
     trainer = MLCTrainer(MLCModel(config), args, source, processing_class=AutoTokenizer.from_pretrained(tiny_model))
     trainer.train(resume_from_checkpoint=resume)
     return trainer
