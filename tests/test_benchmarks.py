@@ -271,10 +271,10 @@ def test_the_table_of_terms_has_a_row_for_each_arm(benchmarks, tmp_path):
         (tmp_path / arm / "model").mkdir(parents=True)
         (tmp_path / arm / "model" / "mlcl.json").write_text(json.dumps({"minutes": 1.5}))
     rows = [
-        {"model": arm, "task": task, "split": "dev", "metric": metric, "direction": direction, "value": value}
-        for arm, value in (("base", 60.0), ("koleo", 70.0))
+        {"model": arm, "task": task, "split": "dev", "metric": metric, "direction": direction, "value": mean + off}
+        for arm, mean in (("base", 60.0), ("koleo", 70.0))
         for task, metric, direction in (("ntrex", "accuracy", "mean"), ("stsb", "spearman", "within"))
-        for value in (value, value + 5)
+        for off in (0.0, 5.0)
     ]
     rows.append({**rows[0], "direction": "into en", "value": 0.0})
     table = terms.markdown(["base", "koleo"], rows, Namespace(steps=10, seed=1, out=tmp_path))
