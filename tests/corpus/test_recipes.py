@@ -257,6 +257,18 @@ def test_diff_tells_what_came_went_and_changed(tmp_path, capsys):
     assert "0 translations changed" in capsys.readouterr().out.replace("\n", " ")
 
 
+# --- mixtures --------------------------------------------------------------------------------------------------------
+
+
+def test_stats_show_the_mixture_of_each_exponent(tmp_path, capsys):
+    pairs = [pair(f"s {i}", f"t {i}", i, lang="de" if i < 64 else "sw") for i in range(68)]  # en 68, de 64, sw 4
+    corpus = make(tmp_path / "c", pairs)
+    assert main(["corpus", "stats", str(corpus.path), "--alphas", "1", "0"]) == 0
+    (row,) = [line for line in capsys.readouterr().out.split("\n") if "2.94 %, 1.00 x" in line]
+    assert "33.33 %, 11.33 x" in row  # 4 of 136 sentences, a third of the draws
+    assert main(["corpus", "stats", str(corpus.path), "--alphas", "1.5"]) == 2
+
+
 # --- data card -------------------------------------------------------------------------------------------------------
 
 

@@ -32,8 +32,8 @@ class DerivedCorpus:
         parents: The corpora that the rows come from.
 
     Attributes:
-        tally: What is dropped on the way; every row that is not written must be counted here, unless `carry_on` is
-            called without the parents' drops because the corpus is a part and not the rest.
+        tally: What is dropped on the way. A row that is not written must be counted here, unless the corpus is meant to
+            be a part of its parents.
     """
 
     def __init__(self, folder: Path, parents: Sequence[Corpus]) -> None:
