@@ -1,4 +1,4 @@
-"""Documents matched and sentences aligned on NTREX, where the truth is known: the table of docs/alignment.md.
+"""Documents matched and sentences aligned on NTREX, where the truth is known: the table of docs/corpus.md.
 
     python benchmarks/alignment.py --model MODEL --data ROOT --out FOLDER [--documents 74-92] [--languages de,ru,...]
 

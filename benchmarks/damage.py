@@ -1,12 +1,12 @@
 """What filters find of real damage: precision and recall on NTREX pairs that were damaged in known proportion.
 
-    python benchmarks/damage.py --model MODEL --data ROOT --out FOLDER
+    python benchmarks/damage.py [--model MODEL] --data ROOT --out FOLDER
 
 A fifth of the pairs is damaged, each in one of five ways: the translation of another sentence (shuffled), the second
 half missing (truncated), a translation into another language, the source copied, a digit changed. The rules are those
 of `mlcl corpus build`; `learned lengths` (clean.length_deviations) and `agreement` (the margin score of `mlcl corpus
 filter`) learn what they need and choose the threshold with the best F1 on documents 1-73, damaged as well. Precision
-and recall are those on documents 74-92; recall also by kind of damage.
+and recall are those on documents 74-92; recall also by kind of damage. Without a model, `agreement` is left out.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def quality(dropped: np.ndarray, bad: np.ndarray) -> tuple[float, float, float]:
 def main() -> None:
     """Measure every filter and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--model", help="encoder of the filter `agreement`")
     parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--languages", default="de,fr,es,ru,zh-Hans,ja,ar,hi,sw,tr,fi,th")
@@ -144,10 +144,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     languages = options.languages.split(",")
     train, dev = (pairs(options.data, documents, languages, seed) for seed, documents in enumerate(("1-73", "74-92")))
-    encoder = Encoder.from_pretrained(options.model)
     bad_train = np.array([bool(pair.damage) for pair in train])
-    threshold = best_threshold(margins(train, encoder), bad_train)
-    scores = margins(dev, encoder)
     most = -best_threshold(-deviations(train, train), bad_train)
     far = deviations(train, dev)
     filters: dict[str, Callable[[], np.ndarray]] = {
@@ -156,8 +153,12 @@ def main() -> None:
     filters[f"learned lengths (more than {most:.1f} deviations)"] = lambda: far > most
     for fixed in (4.0, 6.0):
         filters[f"learned lengths ({fixed:g})"] = lambda fixed=fixed: far > fixed
-    filters[f"agreement (below {threshold:.3f})"] = lambda: scores < threshold
-    filters["all rules and agreement"] = lambda: by_rules(dev, RULES["all rules"]) | (scores < threshold)
+    if options.model is not None:
+        encoder = Encoder.from_pretrained(options.model)
+        threshold = best_threshold(margins(train, encoder), bad_train)
+        scores = margins(dev, encoder)
+        filters[f"agreement (below {threshold:.3f})"] = lambda: scores < threshold
+        filters["all rules and agreement"] = lambda: by_rules(dev, RULES["all rules"]) | (scores < threshold)
     bad = np.array([bool(pair.damage) for pair in dev])
     kinds = np.array([pair.damage for pair in dev])
     lines = [f"{len(dev):,} pairs in {len(languages)} languages, {bad.sum():,} of them damaged.\n"]

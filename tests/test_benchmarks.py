@@ -285,3 +285,42 @@ def test_the_table_of_terms_has_a_row_for_each_arm(benchmarks, tmp_path):
         "| koleo | 72.5 | 72.5 | 1.5 |",
         "",
     ]
+
+
+def test_what_is_planted_in_training_text_is_what_it_says(benchmarks):
+    import contamination
+
+    held_out = {
+        "en": [f"this is sentence number {n} of them" for n in range(120)],
+        "de": [f"Satz {n}" for n in range(120)],
+    }
+    rest = {"en": ["other words stand here alone"] * 5, "de": ["Anderes", "", "Drittes"]}
+    texts, kinds = contamination.planted(held_out, rest, seed=0)
+    assert texts[:7] == [*rest["en"], "Anderes", "Drittes"]
+    assert (kinds[:7] == -1).all()
+    by_kind = {
+        kind: [text for text, one in zip(texts, kinds.tolist(), strict=True) if one == kind] for kind in range(4)
+    }
+    assert set(by_kind[0]) <= set(held_out["en"])
+    assert {len(text.split()) for text in by_kind[1]} == {6}
+    assert not set(by_kind[2]) & set(held_out["en"])
+    assert set(by_kind[3]) <= set(held_out["de"])
+    assert all(len(texts_) > 5 for texts_ in by_kind.values())
+
+
+def test_speed_of_corpus_steps(benchmarks, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("rensa")
+    import corpus_speed
+
+    (tmp_path / "mono").mkdir()
+    (tmp_path / "mono/mono.en.txt").write_text("".join(f"a line of words with the number {n}\n" for n in range(40)))
+    words = ["corpus_speed.py", "--data", str(tmp_path), "--out", str(tmp_path / "out"), "--megabytes", "0.003"]
+    monkeypatch.setattr(sys, "argv", [*words, "--rounds", "1"])
+    monkeypatch.setattr(corpus_speed, "peers", lambda: {"MinHash": {"gone": lambda lines: 1 / 0}})
+    corpus_speed.main()
+    assert "gone, MinHash: left out (ZeroDivisionError" in capsys.readouterr().out
+    table = (tmp_path / "out/corpus_speed.md").read_text()
+    assert all(f"| {step} |" in table for step in ("clean text", "MinHash", "near evaluation texts (10,000)"))
+    lines = corpus_speed.load(tmp_path, 0.003)
+    assert sum(len(text.encode()) for _, text in lines) >= 3000
+    assert len({text for _, text in lines}) > 40  # repeated ones have a word changed

@@ -1,7 +1,7 @@
-"""Training texts that are nearly evaluation texts: by shingles (`NearIndex`) and, across languages, by vectors.
+"""Training texts that are nearly evaluation texts: copies with a word changed or left out, found by their shingles.
 
 In: evaluation texts and training texts. Out: which training texts are too close. Equal texts are found by their keys
-when the corpus is read (`sources.evaluation_keys`); what is left are copies with a word changed, and translations.
+when the corpus is read (`sources.evaluation_keys`), translations by vectors (`contamination`).
 """
 
 from __future__ import annotations
