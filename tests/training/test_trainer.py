@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import copy
-import itertools
-import json
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,61 +12,12 @@ import torch
 import torch.nn.functional as F
 
 from mlcl.core.errors import UserError
-from mlcl.model.config import MLCConfig
-from mlcl.model.model import MLCModel
 from mlcl.objectives import info_nce, masked_lm_loss
-from mlcl.training.arguments import MLCTrainingArguments
 from mlcl.training.momentum import MomentumEncoder
 from mlcl.training.schedule import timed_schedule
 from mlcl.training.sources import TextSource, _text_groups, loader
 from mlcl.training.trainer import MLCTrainer
-
-_WORDS = "the page was deleted enter your password".split()
-_TRANSLATED = "die Seite wurde gelöscht を しました ページ".split()  # words of the tiny tokenizer
-_CHOICES = sorted(set(itertools.permutations(range(7), 3)))[::5][:40]
-ROWS = [
-    {"anchor": " ".join(_WORDS[i] for i in row), "positive": " ".join(_TRANSLATED[i] for i in row)} for row in _CHOICES
-]
-
-
-@pytest.fixture
-def tokenizer(tiny_model: Path):
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(tiny_model)
-
-
-def fresh_model(tokenizer) -> MLCModel:
-    torch.manual_seed(0)
-    backbone = {
-        "model_type": "xlm-roberta",
-        "vocab_size": len(tokenizer),
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 64,
-        "max_position_embeddings": 130,
-        "pad_token_id": tokenizer.pad_token_id,
-    }
-    return MLCModel(MLCConfig(backbone=backbone))
-
-
-def arguments(folder: Path, **options) -> MLCTrainingArguments:
-    defaults = {
-        "output_dir": str(folder),
-        "per_device_train_batch_size": 8,
-        "max_steps": 4,
-        "bf16": False,
-        "save_strategy": "no",
-        "logging_steps": 1,
-        "learning_rate": 1e-3,
-        "max_length": 60,
-    }
-    return MLCTrainingArguments(**(defaults | options))
-
-
-def metrics(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().split("\n") if line]
+from rows import ROWS, arguments, fresh_model, metrics
 
 
 @pytest.mark.parametrize("weights", [(1.0, 0.0), (0.0, 1.0), (2.0, 0.5)])

@@ -19,7 +19,7 @@ from mlcl.finetuning.trainer import TaskTrainer, training_arguments
 from mlcl.finetuning.tuning import class_weights, merge_lora, prepare
 from mlcl.model.model import MLCModel
 from mlcl.tasks._labelled import Example, Examples, LabelledTask
-from mlcl.training.trainer import peak_memory
+from mlcl.training.memory import peak_memory
 
 
 @dataclass(frozen=True)

@@ -96,10 +96,8 @@ class Run:
     @property
     def terms(self) -> list[str]:
         """Keys of the objective's terms that were logged, InfoNCE first."""
-        known = {key for line in self.lines if "loss" in line for key in line if f"{key}_weight" in self.training}
-        return sorted(
-            known | {key for key in ("info_nce", "lm") if self.points(key)}, key=lambda key: key != "info_nce"
-        )
+        known = ["info_nce", "lm", *(self.training.get("objectives") or {})]
+        return [key for key in known if any(key in line for line in self.lines)]
 
     @property
     def pairs_per_update(self) -> int | None:

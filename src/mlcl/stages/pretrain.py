@@ -69,6 +69,8 @@ class Config:
     """Continue from the last checkpoint in OUT."""
     overwrite: bool = False
     """Start anew in an OUT that exists; its checkpoints are deleted."""
+    skip_batches: list[int] = field(default_factory=list)
+    """Numbers of batches to leave out, as bad-batch-NUMBER.json in OUT names them after a loss that is not finite."""
 
 
 def run(config: Config) -> Path:
@@ -96,7 +98,10 @@ def run(config: Config) -> Path:
     disable_progress_bar()  # transformers' own: a line for each file that is saved
     out = Path(config.out)
     corpus, is_stream = open_corpus(config.corpus), config.stream or is_remote(config.corpus)
-    args = training_arguments({"output_dir": str(out), **config.training, "overwrite_output_dir": config.overwrite})
+    own = {"overwrite_output_dir": config.overwrite} | (
+        {"skip_batches": config.skip_batches} if config.skip_batches else {}
+    )
+    args = training_arguments({"output_dir": str(out), **config.training, **own})
     mlc_config = model_config(config.model)
     documents = None if is_stream else known_documents(corpus, args)
     config.augmentation.check(mlc_config, corpus.manifest["rows"]["mono"])

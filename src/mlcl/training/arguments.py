@@ -12,6 +12,7 @@ from transformers import TrainingArguments
 from mlcl.core.errors import UserError
 from mlcl.core.hardware import bf16_pays
 from mlcl.training import terms
+from mlcl.training.lm_weighting import KINDS
 from mlcl.training.temperature import RANGE
 
 _HELP = "help"
@@ -41,6 +42,13 @@ class MLCTrainingArguments(TrainingArguments):
     symmetric: bool = _option(True, "Average both directions over the batch.")
     info_nce_weight: float = _option(1.0, "Weight w of the contrastive term; 0 trains the LM term alone.")
     lm_weight: float = _option(1.0, "Weight lambda of the LM term; 0 leaves it out.")
+    lm_balance: str = _option(
+        "fixed",
+        "How lambda moves: fixed; linear or cosine, from lm_weight to lm_weight_end; uncertainty, both weights times "
+        "exp(-s) of learnt log-variances s; gradient, the LM term's weighted gradient lm_weight times as long as that "
+        "of InfoNCE (measured every 25 updates, about 8 % more time).",
+    )
+    lm_weight_end: float = _option(0.0, "Where a linear or cosine lambda ends.")
     lm_share: float = _option(0.25, "Inputs of the LM term per pair of the batch.")
     tlm_share: float = _option(0.5, "Share of the LM inputs that are translation pairs (TLM); the others are MLM.")
     mlm_probability: float = _option(0.15, "Share of tokens that are masked.")
@@ -62,6 +70,15 @@ class MLCTrainingArguments(TrainingArguments):
         "Gradient caching: most tokens that are encoded at once, for batches that do not fit into memory. The gradient "
         "stays that of the whole batch, for one more forward of its pairs. None = off.",
     )
+    dynamics_steps: int = _option(
+        0,
+        "Updates between two measurements of gradients of the terms, space and queue for metrics.jsonl; each costs "
+        "about two training steps. 0 = none.",
+    )
+    skip_batches: list[int] = field(
+        default_factory=list,
+        metadata={_HELP: "Numbers of batches to leave out, such as one that made the loss NaN."},
+    )
     max_length: int = _option(128, "Longest sentence in tokens, special tokens included.")
     max_minutes: float | None = _option(
         None, "Wall-clock budget of training; the learning rate then decays over this time. None = by steps or epochs."
@@ -77,6 +94,7 @@ class MLCTrainingArguments(TrainingArguments):
         self.ends_by_clock = self.max_minutes is not None and self.max_steps <= 0
         if self.ends_by_clock:
             self.max_steps = 10_000_000
+        self.logging_nan_inf_filter = False  # a loss that is not finite stops the run (nan_guard)
         super().__post_init__()
         problems = [
             f"{name} is {value}, it must be {rule}"
@@ -85,6 +103,9 @@ class MLCTrainingArguments(TrainingArguments):
                 ("info_nce_weight", self.info_nce_weight, self.info_nce_weight >= 0, "at least 0"),
                 ("lm_weight", self.lm_weight, self.lm_weight >= 0, "at least 0"),
                 ("angular_margin", self.angular_margin, 0 <= self.angular_margin < math.pi / 2, "in [0, pi/2)"),
+                ("lm_weight_end", self.lm_weight_end, self.lm_weight_end >= 0, "at least 0"),
+                ("lm_balance", self.lm_balance, self.lm_balance in KINDS, f"one of {', '.join(KINDS)}"),
+                ("dynamics_steps", self.dynamics_steps, self.dynamics_steps >= 0, "at least 0"),
                 ("lm_share", self.lm_share, self.lm_share >= 0, "at least 0"),
                 ("tlm_share", self.tlm_share, 0 <= self.tlm_share <= 1, "in [0, 1]"),
                 ("mlm_probability", self.mlm_probability, 0 < self.mlm_probability < 1, "in (0, 1)"),
@@ -114,13 +135,16 @@ class MLCTrainingArguments(TrainingArguments):
         further = terms.parse(self.objectives)
         if self.info_nce_weight == 0 and not self.uses_lm and not any(term.weight for term in further.values()):
             problems.append("info_nce_weight is 0 and so is lm_weight or lm_share, nothing would be trained")
+        if self.lm_balance in ("uncertainty", "gradient") and not (self.info_nce_weight > 0 and self.uses_lm):
+            problems.append(f"lm_balance {self.lm_balance} needs both terms, InfoNCE and LM")
         if problems:
             raise UserError("; ".join(problems))
 
     @property
     def uses_lm(self) -> bool:
         """Whether the LM term is part of the objective."""
-        return self.lm_weight > 0 and self.lm_share > 0
+        highest = max(self.lm_weight, self.lm_weight_end) if self.lm_balance in ("linear", "cosine") else self.lm_weight
+        return highest > 0 and self.lm_share > 0
 
     @property
     def uses_pairs(self) -> bool:

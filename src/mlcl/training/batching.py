@@ -35,6 +35,7 @@ class Batch:
         negative_ids: (M,) group ids of the hard negatives.
         languages: (B, 2) numbers of the languages of anchors and positives, -1 = unknown.
         columns: Further rows (B, ...) by name, for terms that need them.
+        number: Its number in the source, counted over all epochs; -1 = unknown.
         tokens: Real tokens in all.
     """
 
@@ -48,6 +49,7 @@ class Batch:
     negative_ids: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
     languages: Tensor = field(default_factory=lambda: torch.empty(0, 2, dtype=torch.long))
     columns: dict[str, Tensor] = field(default_factory=dict)
+    number: int = -1
 
     @property
     def tokens(self) -> int:
@@ -68,6 +70,7 @@ class Batch:
             negative_ids=self.negative_ids.to(device),
             languages=self.languages.to(device),
             columns={name: rows.to(device) for name, rows in self.columns.items()},
+            number=self.number,
         )
 
 

@@ -93,7 +93,7 @@ def cached_step(
                 parts.append((encoded.embeddings[: len(chunk.rows)] * gradient[chunk.rows]).sum())
             if encoded.lm_sum is not None:
                 share = lm_share(encoded.lm_sum, counts)
-                parts.append(scale * args.lm_weight * share)
+                parts.append(scale * objective.weights["lm"] * share)
                 terms.lm = share.detach() if terms.lm is None else terms.lm + share.detach()
             backward(torch.stack(parts).sum())
     return terms

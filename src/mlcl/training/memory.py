@@ -1,9 +1,13 @@
-"""Keep freed memory in the process: on a CPU, the first touch of fresh pages costs as much as the arithmetic."""
+"""Memory of the process: keep what is freed (on a CPU, the first touch of fresh pages costs as much as the arithmetic),
+and how much there was at most.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+
+import torch
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
@@ -24,3 +28,12 @@ def keep_freed_memory() -> bool:
     # One arena: a thread's own arena is made of small mapped heaps, to which the other two do not apply.
     settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, (1 << 31) - 1), (_M_ARENA_MAX, 1))
     return min(libc.mallopt(name, value) for name, value in settings) == 1
+
+
+def peak_memory() -> int:
+    """The most memory that this process has held, in bytes: of the GPU where there is one, else of the machine."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from mlcl.training.corruption import Corruption, Ids, corruption_for
 from mlcl.training.documents import Documents
 from mlcl.training.negative_store import NegativeStore
 from mlcl.training.sampling import Sampler as CorpusSampler
+from mlcl.training.skipping import Numbered
 from mlcl.training.token_store import encode
 
 _MASKS, _PERMUTATION, _NEGATIVES = 3, 4, 6  # random streams beside those of sampling.py and augmentation.py
@@ -320,11 +321,14 @@ class _BatchNumbers(Sampler[list[int]]):
         return ([(first + i) * self.world_size + self.rank] for i in range(len(self)))
 
 
-def loader(source: Source, *, rank: int, world_size: int, workers: int, pin_memory: bool) -> DataLoader[Batch]:
-    """A data loader over the batches of one rank."""
+def loader(
+    source: Source, *, rank: int, world_size: int, workers: int, pin_memory: bool, skip: Iterable[int] = ()
+) -> DataLoader[Batch]:
+    """A data loader over the batches of one rank; batches of the numbers in `skip` come without a sentence."""
     numbers = _BatchNumbers(source, rank, world_size)
+    batches = Numbered(source, frozenset(skip))
     return DataLoader(
-        source, batch_sampler=numbers, collate_fn=_only, num_workers=workers, pin_memory=pin_memory and workers == 0
+        batches, batch_sampler=numbers, collate_fn=_only, num_workers=workers, pin_memory=pin_memory and workers == 0
     )
 
 
@@ -370,5 +374,10 @@ def _settings(args: MLCTrainingArguments, tokenizer: Any, family: Family) -> Bat
         masking=masking,
         negatives_per_pair=args.negatives_per_pair,
         mask_documents=args.mask_documents,
-        seed=args.seed if args.data_seed is None else args.data_seed,
+        seed=data_seed(args),
     )
+
+
+def data_seed(args: MLCTrainingArguments) -> int:
+    """Seed of everything that is drawn for batches."""
+    return args.seed if args.data_seed is None else args.data_seed

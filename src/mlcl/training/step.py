@@ -7,8 +7,8 @@ that lambda means what it says. Further terms over the embeddings are parts of t
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mlcl.model.packing import Packed, chunks
 from mlcl.objectives import NegativeQueue
+from mlcl.training import lm_weighting
 from mlcl.training.arguments import MLCTrainingArguments
 from mlcl.training.batching import Batch, filler
 from mlcl.training.distributed import Counts, gather_integers, gather_rows, info_nce_share, world_size
@@ -61,6 +62,10 @@ class Objective:
     Attributes:
         progress: Share of the training that is done, in [0, 1]; the trainer keeps it up to date.
         keeps_keys: Whether the keys of a batch go into the queue; not when it is seen a second time.
+        weighting: Decides lambda.
+        new_keys: Keys (N, D) of the micro-batches of this update with their group ids, on their way into the queue.
+        latest_keys: Sentences of this rank's newest keys and the keys (n, D) in their restored order.
+        enqueued: Keys that the queue has taken so far.
     """
 
     def __init__(
@@ -75,7 +80,11 @@ class Objective:
         self.further, self.progress, self.keeps_keys = further, 0.0, True
         self.args, self.temperature, self.momentum, self.queue = args, temperature, momentum, queue
         self._autocast = autocast
-        self._new_keys: list[tuple[Tensor, Tensor]] = []
+        self.weighting = lm_weighting.make(args.lm_balance, args.info_nce_weight, args.lm_weight, args.lm_weight_end)
+        self.new_keys: list[tuple[Tensor, Tensor]] = []
+        self.latest_keys: tuple[Packed, Tensor] | None = None
+        self.enqueued = 0
+        self._only: str | None = None
 
     @property
     def uses_pairs(self) -> bool:
@@ -109,8 +118,23 @@ class Objective:
 
     def total(self, terms: Terms) -> Tensor:
         """J, as far as the terms are there."""
-        weights = {"info_nce": self.args.info_nce_weight, "lm": self.args.lm_weight, **self.further.weights}
+        weights = self.weights
         return torch.stack([weights[name] * term for name, term in terms.named().items()]).sum()
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each term; the same during an update."""
+        weights = {**self.weighting.weights(self.progress), **self.further.weights}
+        return weights if self._only is None else {name: float(name == self._only) for name in weights}
+
+    @contextmanager
+    def only(self, name: str) -> Iterator[None]:
+        """Within the block J is one term, unweighted; the others are computed, so that every parameter takes part."""
+        self._only = name
+        try:
+            yield
+        finally:
+            self._only = None
 
     def lm_targets(self, batch: Batch) -> tuple[Tensor | None, Tensor | None]:
         """Masked positions (P,) and labels (P,); empty, not None, where only this batch has none."""
@@ -167,7 +191,7 @@ class Objective:
         if self.queue is not None and torch.is_grad_enabled():
             queue, queue_ids = self.queue.vectors, self.queue.ids
             if self.keeps_keys:
-                self._new_keys.append(self._encode_keys(batch, counts, mini_batch_tokens))
+                self.new_keys.append(self._encode_keys(batch, counts, mini_batch_tokens))
         with self._autocast():
             return info_nce_share(
                 anchors,
@@ -202,6 +226,7 @@ class Objective:
             parts.append(encoded.embeddings)
         rows = torch.cat(parts)[: len(keys.lengths)].float()
         vectors = F.normalize(keys.restore(rows), dim=-1)[: batch.pairs]
+        self.latest_keys = keys, vectors
         return gather_rows(vectors, counts.pairs), gather_rows(batch.ids, counts.pairs)
 
     def after_update(self, online: nn.Module, learning_rate: float) -> None:
@@ -214,12 +239,14 @@ class Objective:
         """
         self.temperature.step(learning_rate)
         self.further.step(learning_rate)
+        self.weighting.after_update(learning_rate)
         if self.momentum is None or self.queue is None:
             return
         self.momentum.update(online)
-        for keys, ids in self._new_keys:
+        for keys, ids in self.new_keys:
             self.queue.enqueue(keys, ids)
-        self._new_keys.clear()
+            self.enqueued += len(keys)
+        self.new_keys.clear()
 
 
 def _sides(batch: Batch, rows: Tensor) -> tuple[Tensor, ...]:

@@ -7,7 +7,6 @@ In: an `MLCModel`, arguments, and a corpus source or a data set with anchor and 
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -27,23 +26,27 @@ from mlcl.objectives import NegativeQueue
 from mlcl.training.arguments import MLCTrainingArguments
 from mlcl.training.batching import Batch
 from mlcl.training.callbacks import MetricsFile, ProgressLine, StopAtBudget, StopwatchCallback
-from mlcl.training.checkpointing import CheckpointedTrainer
 from mlcl.training.distributed import mean_over_ranks, world_size
+from mlcl.training.dynamics import Dynamics
 from mlcl.training.forward import attach
 from mlcl.training.grad_cache import cached_step
+from mlcl.training.lm_weighting import TERMS
+from mlcl.training.memory import peak_memory
 from mlcl.training.momentum import MomentumEncoder
-from mlcl.training.optimizer import RowAdamW, clip_gradients, row_sparse
+from mlcl.training.nan_guard import NanGuard
+from mlcl.training.optimizer import row_sparse
 from mlcl.training.perturbation import perturbed
 from mlcl.training.retrieval_dev import DevPairs, retrieval_accuracy
+from mlcl.training.row_trainer import RowTrainer
 from mlcl.training.schedule import timed_schedule
 from mlcl.training.sharding import choose_units, full_state_dict, keep_embedding_gathered, shard_like_online
-from mlcl.training.sources import as_source, loader
+from mlcl.training.sources import as_source, data_seed, loader
 from mlcl.training.step import Objective, Terms
 from mlcl.training.temperature import Temperature
 from mlcl.training.terms import Context, FurtherTerms
 
 
-class MLCTrainer(CheckpointedTrainer):
+class MLCTrainer(RowTrainer):
     """Trains an `MLCModel` with J = w * InfoNCE + lambda * LM.
 
     Args:
@@ -114,6 +117,14 @@ class MLCTrainer(CheckpointedTrainer):
             args, self.temperature, self.momentum, self.queue, self.accelerator.autocast, further
         )
         self._totals: dict[str, Tensor] = {}
+        languages = () if self.source is None else self.source.languages
+        dev = self.eval_dataset if isinstance(self.eval_dataset, DevPairs) else None
+        self.dynamics = Dynamics(self.joint_objective, dev, args.device, languages)
+        self.guard = NanGuard(Path(args.output_dir or "."), processing_class, data_seed(args))
+        self._values: dict[str, Tensor] = {}
+        self._waited = 0.0
+        if self.is_fsdp_enabled and (args.dynamics_steps or args.lm_balance == "gradient"):
+            raise UserError("gradients of single terms cannot be measured under FSDP", remedy="dynamics_steps 0, fixed")
 
     # --- the step -------------------------------------------------------------------------------------------------
 
@@ -128,21 +139,32 @@ class MLCTrainer(CheckpointedTrainer):
 
     def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         """Gradients of one micro-batch and, with `fgm_radius`, of the same from perturbed embeddings."""
-        objective = self.joint_objective
+        objective, step, batch = self.joint_objective, self.state.global_step, self._prepare_inputs(inputs)
         objective.progress, objective.keeps_keys = self.progress, True
-        loss = self._add_gradients(model, inputs, num_items_in_batch)
+        self.dynamics.begin(step, self.mlc, partial(self._measured_gradients, model, batch))
+        loss = self._add_gradients(model, batch, num_items_in_batch)
         if self.args.fgm_radius:
             objective.keeps_keys = False
             with perturbed(self.mlc.get_input_embeddings().weight, self.args.fgm_radius):
-                self._add_gradients(model, inputs, num_items_in_batch)
+                self._add_gradients(model, batch, num_items_in_batch)
+        self.dynamics.end()
+        self.guard.check(batch, self._values, step)
         return loss
 
-    def _add_gradients(self, model: nn.Module, inputs: Any, num_items_in_batch: Any) -> Tensor:
+    def _measured_gradients(self, model: nn.Module, batch: Batch) -> None:
+        """Gradients of J of a batch, for the dynamics: nothing is counted."""
+        model.train()
+        if self.args.mini_batch_tokens is None:
+            self.joint_objective.total(self.joint_objective.terms(model, batch)).backward()
+        else:
+            cached_step(self.joint_objective, model, batch, self.args.mini_batch_tokens)
+
+    def _add_gradients(self, model: nn.Module, batch: Batch, num_items_in_batch: Any) -> Tensor:
         """Gradients of one micro-batch; with `mini_batch_tokens`, chunk by chunk."""
         if self.args.mini_batch_tokens is None:
-            return super().training_step(model, inputs, num_items_in_batch)
+            return super().training_step(model, batch, num_items_in_batch)
         model.train()
-        batch, scale = self._prepare_inputs(inputs), 1 / self.current_gradient_accumulation_steps
+        scale = 1 / self.current_gradient_accumulation_steps
         terms = cached_step(
             self.joint_objective,
             model,
@@ -155,8 +177,16 @@ class MLCTrainer(CheckpointedTrainer):
         self._count(batch, terms)
         return scale * self.joint_objective.total(terms)
 
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        """The batches of an update; the time that they are waited for is logged."""
+        start = time.monotonic()
+        samples = super().get_batch_samples(*args, **kwargs)
+        self._waited += time.monotonic() - start
+        return samples
+
     def after_update(self) -> None:
         """Move what moves once per optimiser update beside the encoder."""
+        self.guard.after_update()
         self.joint_objective.after_update(self.mlc, self._get_learning_rate())
 
     @property
@@ -178,6 +208,7 @@ class MLCTrainer(CheckpointedTrainer):
             world_size=self.args.world_size,
             workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory and not self.args.use_cpu,
+            skip=self.args.skip_batches,
         )
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
@@ -218,12 +249,20 @@ class MLCTrainer(CheckpointedTrainer):
                 logs["queue_filled"] = len(self.queue)
             if self.args.learnable_temperature:
                 logs["temperature"] = self.temperature.value
+            logs["data_wait_fraction"], self._waited = min(1.0, self._waited / seconds), 0.0
+            if self.args.lm_balance != "fixed":
+                weights = self.joint_objective.weights
+                logs |= {f"{name}_weight": weights[name] for name in TERMS}
+            logs |= self.dynamics.take()
             self._totals = {}
         super().log(logs, start_time)
 
     def _count(self, batch: Batch, terms: Terms) -> None:
         if not self.joint_objective.keeps_keys:
             return  # the second look at a batch
+        self._values = terms.named()
+        self.joint_objective.weighting.observe(self._values)
+        self.dynamics.count(batch.languages)
         padding = self.mlc.padding_of(batch.online.lengths)
         amounts: dict[str, Any] = {"batches": 1, "pairs": batch.pairs, "tokens": batch.tokens, "padding": padding}
         for name, amount in (
@@ -252,29 +291,14 @@ class MLCTrainer(CheckpointedTrainer):
         """Train; `resume_from_checkpoint=True` continues from the last whole checkpoint."""
         self.stopwatch.trainer = self
         embedding = self.mlc.get_input_embeddings()
-        with row_sparse(embedding, self._updates_rows()):
+        with row_sparse(embedding, self.updates_rows()):
             return super().train(*args, **kwargs)
 
-    def _updates_rows(self) -> bool:
-        """Whether the embedding has row-sparse gradients: with our optimiser, on a CPU, where dense ones cost most."""
-        plain = self.optimizer is None and self.get_optimizer_cls_and_kwargs(self.args)[0] is RowAdamW
-        return plain and self.args.use_cpu and world_size() == 1
-
-    @staticmethod
-    def get_optimizer_cls_and_kwargs(args: Any, model: Any = None) -> tuple[Any, Any]:
-        """AdamW, which is the default, that knows of rows; any other as transformers has it."""
-        kind, options = CheckpointedTrainer.get_optimizer_cls_and_kwargs(args, model)
-        return (RowAdamW if kind is torch.optim.AdamW else kind), options
-
     def _clip_grad_norm(self, model: nn.Module) -> Any:
-        if any(parameter.grad is not None and parameter.grad.is_sparse for parameter in model.parameters()):
-            return clip_gradients(model.parameters(), self.args.max_grad_norm)
-        return super()._clip_grad_norm(model)
-
-    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
-        if grad_norm is None and any(p.grad is not None and p.grad.is_sparse for p in model.parameters()):
-            grad_norm = clip_gradients(model.parameters(), torch.inf)
-        return super()._get_grad_norm(model, grad_norm=grad_norm)
+        norm = super()._clip_grad_norm(model)
+        if norm is not None and not self.args.fp16:  # whose loss scale meets infinite gradients on purpose
+            self.guard.check_gradients(float(norm), self.state.global_step)
+        return norm
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
         if self.is_fsdp_enabled:
@@ -289,7 +313,7 @@ class MLCTrainer(CheckpointedTrainer):
     # --- checkpoints ----------------------------------------------------------------------------------------------
 
     def own_state(self) -> dict[str, Any]:
-        """Clock, temperature, momentum encoder, queue and further terms."""
+        """Clock, temperature, momentum encoder, queue, further terms, a lambda that is learnt, and dynamics."""
         return {
             "elapsed": self.stopwatch.elapsed,
             "cpu_elapsed": self.stopwatch.cpu_elapsed,
@@ -298,6 +322,8 @@ class MLCTrainer(CheckpointedTrainer):
             "queue": None if self.queue is None else self.queue.state_dict(),
             "objectives": self._further.state_dict() if self._further else None,
             "layout": None if self.source is None else self.source.layout,
+            "lm_balance": self.joint_objective.weighting.state_dict() or None,
+            "dynamics": self.dynamics.state_dict(),
         }
 
     def load_own_state(self, state: dict[str, Any], path: Path) -> None:
@@ -312,8 +338,10 @@ class MLCTrainer(CheckpointedTrainer):
         if (there := state.get("layout")) != here:
             raise UserError(f"the stream of this checkpoint had {there}, this run has {here}", path=path)
         temperature = self.temperature if self.args.learnable_temperature else None
-        further = self._further or None
+        further, weighting = self._further or None, self.joint_objective.weighting
         parts = {"momentum": self.momentum, "queue": self.queue, "temperature": temperature, "objectives": further}
+        parts["lm_balance"] = weighting if weighting.state_dict() else None
+        self.dynamics.load_state_dict(state.get("dynamics"))
         for name, module in parts.items():
             saved = state.get(name)
             try:
@@ -356,12 +384,3 @@ def _check_output(args: MLCTrainingArguments) -> None:
 
 def _as_dev(data: Any, args: MLCTrainingArguments, tokenizer: Any) -> DevPairs | None:
     return data if data is None or isinstance(data, DevPairs) else DevPairs.from_rows(data, tokenizer, args.max_length)
-
-
-def peak_memory() -> int:
-    """The most memory that this process has held, in bytes: of the GPU where there is one, else of the machine."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
