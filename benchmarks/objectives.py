@@ -16,6 +16,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +95,16 @@ def pretrain(settings: dict[str, Any], seed: int, folder: Path, options: argpars
     subprocess.run([sys.executable, *words, "--out", str(folder)], check=True)
 
 
-def evaluate(models: list[Path], options: argparse.Namespace, tasks: str = "ntrex,multiparallel,tatoeba") -> None:
-    """All arms by the same code, in one table."""
-    words = ["-m", "mlcl", "evaluate", "--model", *map(str, models), "--data", options.data]
-    words += ["--tasks", tasks, "--out", str(options.out / "evaluation"), "--overwrite"]
-    subprocess.run([sys.executable, *words], check=True)
+def evaluate(
+    models: list[Path],
+    options: argparse.Namespace,
+    tasks: str = "ntrex,multiparallel,tatoeba",
+    words: Sequence[str] = (),
+) -> None:
+    """All arms by the same code, in one table; `words` are further ones for `mlcl evaluate`."""
+    line = ["-m", "mlcl", "evaluate", "--model", *map(str, models), "--data", options.data]
+    line += ["--tasks", tasks, "--out", str(options.out / "evaluation"), "--overwrite"]
+    subprocess.run([sys.executable, *line, *words], check=True)
 
 
 if __name__ == "__main__":

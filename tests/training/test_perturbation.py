@@ -66,7 +66,7 @@ def test_the_second_look_adds_the_gradients_from_there(tokens, tmp_path):
         other.load_state_dict(model.state_dict())
         objective.keeps_keys = False
         look(model, objective)
-    assert len(objective._new_keys) == 1
+    assert len(objective.new_keys) == 1
     alone = objective_for(other, tmp_path, learnable_temperature=False)
     alone.queue.load_state_dict(objective.queue.state_dict())
     look(other, alone)

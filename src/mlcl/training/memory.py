@@ -1,5 +1,6 @@
-"""Memory of the process: keep what is freed (on a CPU, the first touch of fresh pages costs as much as the arithmetic),
-and how much there was at most.
+"""Memory of the process: keep what is freed, and how much there was at most.
+
+On a CPU, the first touch of fresh pages costs as much as the arithmetic.
 """
 
 from __future__ import annotations
