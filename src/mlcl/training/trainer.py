@@ -339,8 +339,8 @@ class MLCTrainer(RowTrainer):
             raise UserError(f"the stream of this checkpoint had {there}, this run has {here}", path=path)
         temperature = self.temperature if self.args.learnable_temperature else None
         further, weighting = self._further or None, self.joint_objective.weighting
-        parts = {"momentum": self.momentum, "queue": self.queue, "temperature": temperature, "objectives": further}
-        parts["lm_balance"] = weighting if weighting.state_dict() else None
+        parts: dict[str, Any] = {"momentum": self.momentum, "queue": self.queue, "temperature": temperature}
+        parts |= {"objectives": further, "lm_balance": weighting if weighting.state_dict() else None}
         self.dynamics.load_state_dict(state.get("dynamics"))
         for name, module in parts.items():
             saved = state.get(name)
