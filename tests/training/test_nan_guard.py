@@ -97,7 +97,10 @@ def test_a_described_batch_has_all_of_its_sentences(tokenizer):
     assert [pair["group"] for pair in found["pairs"]] == share.ids
     assert [one["ids"] for one in found["hard_negatives"]] == [ids.tolist() for ids in share.hard_negatives]
     for one, original in zip(found["lm_inputs"], share.lm, strict=True):
-        restored = np.where(np.array(one["labels"]) == -100, one["ids"], one["labels"])
+        restored = np.array(one["ids"])
+        for place, label in one["predicted"]:
+            restored[place] = label
+        assert len(one["predicted"]) == len(original[1::3])
         assert restored.tolist() == original.tolist()
 
 

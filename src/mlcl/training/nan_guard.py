@@ -88,13 +88,17 @@ class NanGuard:
 
 
 def describe(batch: Batch, tokenizer: Any) -> dict[str, Any]:
-    """Everything that is in a batch, to read: pairs with their group ids, hard negatives, inputs of the LM term."""
+    """Everything in a batch, to read: pairs with their group ids, hard negatives, LM inputs with what is predicted."""
     parts = batch.online.input_ids.cpu().split(batch.online.lengths.tolist())
-    by_place = dict(zip(batch.online.order.tolist(), parts, strict=True))
-    labels = None
+    order = batch.online.order.tolist()
+    by_place = dict(zip(order, parts, strict=True))
+    predicted: dict[int, list[list[int]]] = {place: [] for place in order}  # [token in the sentence, label]
     if batch.masked is not None and batch.labels is not None:
-        stream = torch.full((batch.tokens,), -100).index_copy_(0, batch.masked.cpu(), batch.labels.cpu())
-        labels = dict(zip(batch.online.order.tolist(), stream.split(batch.online.lengths.tolist()), strict=True))
+        ends = torch.cumsum(batch.online.lengths.cpu(), 0)
+        rows = torch.searchsorted(ends, batch.masked.cpu(), right=True).tolist()
+        for row, position, label in zip(rows, batch.masked.tolist(), batch.labels.tolist(), strict=True):
+            start = int(ends[row]) - int(batch.online.lengths[row])
+            predicted[order[row]].append([position - start, label])
 
     def sentence(place: int) -> dict[str, Any]:
         ids = by_place[place].tolist()
@@ -103,9 +107,6 @@ def describe(batch: Batch, tokenizer: Any) -> dict[str, Any]:
     b, m = batch.pairs, batch.hard_negatives
     groups = batch.ids.tolist()
     pairs = [{"group": groups[i], "anchor": sentence(i), "positive": sentence(b + i)} for i in range(b)]
-    lm = [sentence(i) | ({"labels": labels[i].tolist()} if labels else {}) for i in range(2 * b + m, len(parts))]
-    return {
-        "pairs": pairs,
-        "hard_negatives": [sentence(2 * b + i) for i in range(m)],
-        "lm_inputs": lm if b or m or labels else [],
-    }
+    others = range(2 * b + m, len(parts)) if b or m or batch.masked is not None else ()  # else it is the filler
+    lm = [sentence(place) | {"predicted": predicted[place]} for place in others]
+    return {"pairs": pairs, "hard_negatives": [sentence(2 * b + i) for i in range(m)], "lm_inputs": lm}

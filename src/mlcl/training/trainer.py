@@ -162,7 +162,7 @@ class MLCTrainer(RowTrainer):
     def _add_gradients(self, model: nn.Module, batch: Batch, num_items_in_batch: Any) -> Tensor:
         """Gradients of one micro-batch; with `mini_batch_tokens`, chunk by chunk."""
         if self.args.mini_batch_tokens is None:
-            return super().training_step(model, batch, num_items_in_batch)
+            return super().training_step(model, batch, num_items_in_batch)  # type: ignore[arg-type]
         model.train()
         scale = 1 / self.current_gradient_accumulation_steps
         terms = cached_step(
