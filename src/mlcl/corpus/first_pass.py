@@ -85,6 +85,7 @@ def _gather(settings: BuildSettings, by_source: Sequence[Sequence[Part]], root: 
                 texts_read += facts["texts_read"]
                 tally.add_state(facts["drops"])
             files += these
+            state["samples"] = [sample if sample[0] == "/" else f"{job.root}/{sample}" for sample in state["samples"]]
             of_part = SourceReport.from_state(source, settings.max_bad_share, state)
             if report is None:
                 report = of_part

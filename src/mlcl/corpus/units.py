@@ -104,6 +104,7 @@ def read_units(part: Part, job: Job) -> Iterator[Unit]:
                 yield Unit(part.number, number, records, bytes_read())
             count += len(records)
             number += 1
+    rows.samples = [sample.removeprefix(f"{job.root}/") for sample in rows.samples]  # another engine says it otherwise
     state = SourceReport(part.source, count, rows).state()
     write_json(job.report(part.number), {"units": number, **state})
 
