@@ -114,6 +114,30 @@ def test_false_can_be_said(tmp_path: Path):
     assert parsed("--config", settings, "--resume", "false").resume is False
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--model", "A", "--limit", "3", "--model", "B", "C"],
+        ["--model=A,B", "--limit", "3", "--model", "C"],
+        ["--model", "[A, B]", "--model", "C", "--limit", "3"],
+        ["--model", "A", "--model", "B", "--limit", "3", "--model", "[C]"],
+    ],
+)
+def test_a_list_flag_that_is_repeated_adds_to_its_list(given):
+    made = parse(Config, ["--corpus", "x", *given], "mlcl verb", "Do it.")
+    assert (made.model, made.limit) == (["A", "B", "C"], 3)
+
+
+def test_lists_of_settings_can_be_repeated_and_files_are_overridden(tmp_path):
+    words = ["--corpus", "x", "--sources", "[{path: a}]", "--sources", "[{path: b, weight: 2}]"]
+    assert parse(Config, words, "mlcl verb", "Do it.").sources == [Source("a"), Source("b", 2.0)]
+    (tmp_path / "c.yaml").write_text("model: [Z]\ncorpus: x\n", encoding="utf-8")
+    words = ["--config", str(tmp_path / "c.yaml"), "--model", "A", "--model", "B"]
+    assert parse(Config, words, "mlcl verb", "Do it.").model == ["A", "B"]
+    with pytest.raises(UserError, match="no valid YAML list"):
+        parse(Config, ["--corpus", "x", "--model", "A", "--model", "[B"], "mlcl verb", "Do it.")
+
+
 @pytest.mark.parametrize("words", [["a", "b"], ["a,b"], ["[a, b]"], ["a,", "b"]])
 def test_lists_with_spaces_or_commas(words):
     assert parsed("--model", *words, "--corpus", "c").model == ["a", "b"]

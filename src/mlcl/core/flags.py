@@ -2,8 +2,8 @@
 
 In: a `Config` dataclass and the words of the command line. Out: an instance of it, or `UserError`.
 jsonargparse does the parsing and the types; here is what it leaves open: flags with dashes, bare `--resume`, lists with
-commas or spaces (`--model A B`, `--tasks a,b`), keys at any depth of free-form settings (defaults < file < flags), and
-messages that name file, line and remedy.
+commas or spaces or a flag for each item (`--model A B`, `--tasks a,b`, `--model A --model B`), keys at any depth of
+free-form settings (defaults < file < flags), and messages that name file, line and remedy.
 """
 
 from __future__ import annotations
@@ -148,6 +148,7 @@ def _normalise(argv: list[str], flag_types: dict[str, Any]) -> tuple[list[str], 
     """
     words: list[str] = []
     inner: dict[str, dict[str, Any]] = {}
+    lists: dict[str, list[str]] = {}
     rest = list(argv)
     while rest:
         word = rest.pop(0)
@@ -169,7 +170,9 @@ def _normalise(argv: list[str], flag_types: dict[str, Any]) -> tuple[list[str], 
             given = [value] if equals else []
             while rest and not equals and not rest[0].startswith("--"):
                 given.append(rest.pop(0))
-            words += [f"--{key}", *_list_value(given)]
+            # A flag that is repeated adds to its list; for jsonargparse the last one, now whole, counts.
+            lists[key] = [json.dumps(_items(lists[key]) + _items(given))] if key in lists else given
+            words += [f"--{key}", *_list_value(lists[key])]
         else:
             words.append(f"--{key}{equals}{value}")
     return words, inner
@@ -207,7 +210,18 @@ def _merged(under: Any, over: Any) -> Any:
 def _list_value(given: list[str]) -> list[str]:
     if not given or given[0].startswith("["):
         return given
-    return [json.dumps([item for word in given for item in word.split(",") if item])]
+    return [json.dumps(_items(given))]
+
+
+def _items(given: list[str]) -> list[Any]:
+    """The items of a list, from its words: `[a, b]`, or items between spaces and commas."""
+    if given and given[0].startswith("["):
+        try:
+            found = load_yaml(" ".join(given))
+        except yaml.YAMLError as error:
+            raise UserError(f"{' '.join(given)!r} is no valid YAML list", remedy="quote it") from error
+        return list(found)
+    return [item for word in given for item in word.split(",") if item]
 
 
 def _explained(error: argparse.ArgumentError, config: type, lines: dict[str, tuple[str, int]], name: str) -> UserError:
