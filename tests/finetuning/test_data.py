@@ -25,8 +25,9 @@ def test_dev_is_that_of_the_training_language_unless_joint_is_asked_for():
     assert [part.name for part in data.dev] == ["made_up eng dev"]
     assert [part.language.tag for part in data.tests] == ["en", "de"]
     assert data.train == labelled.classification("en", "train")
-    joint = read(task, dev="joint")
+    joint = read(task, dev=["joint"])
     assert [part.name for part in joint.dev] == ["made_up eng dev", "made_up deu dev"]
+    assert [part.name for part in read(task, dev=["de"]).dev] == ["made_up deu dev"]
     both = read(task, train=["all"])
     assert len(both.train) == 2 * len(data.train)
     assert [language.tag for language in both.train_languages] == ["en", "de"]
@@ -79,6 +80,7 @@ def test_entity_types_that_only_one_task_knows():
     [
         ({"train": ["fr"]}, "fr"),
         ({"evaluate": ["xx"]}, "xx"),
+        ({"dev": ["sw"]}, "sw"),
         ({"train": ["en"], "evaluate": ["en", "sw"]}, "sw"),
     ],
 )

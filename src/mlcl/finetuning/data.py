@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from mlcl.tasks._transfer import chosen
 
 ALL = "all"
 """In the place of languages: every one that there is."""
+TRAIN, JOINT = "train", "joint"
+"""In the place of the languages of dev sets: those of training, and all that are tested."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def read_data(
     train: Sequence[str],
     evaluate: Sequence[str],
     further: Sequence[LabelledTask] = (),
-    dev: Literal["train", "joint"] = "train",
+    dev: Sequence[str] = (TRAIN,),
     most: int | None = None,
 ) -> TaskData:
     """Read and check everything.
@@ -106,7 +108,8 @@ def read_data(
         train: Languages to train on, as tags or codes, or `all` (translate-train); empty for zero-shot.
         evaluate: Languages to test, or `all`.
         further: Tasks with the same labels to test as well; of the given languages those that they have.
-        dev: Whether the dev sets of the training languages choose the checkpoint, or those of all tested ones.
+        dev: Whose dev sets choose the checkpoint: `train` (the training languages), `joint` (all tested ones), or
+            languages.
         most: Examples of each dev and test set, a sample that is the same in every run; all when None.
 
     Raises:
@@ -119,7 +122,10 @@ def read_data(
     examples: Any = [example for part in parts for example in part.examples]
     if train:
         _check_variety(task, examples)
-    choosing = (learned if dev == "train" else tested) if train else []
+    choosing = []
+    if train:
+        named = {TRAIN: learned, JOINT: tested}.get(dev[0] if len(dev) == 1 else "")
+        choosing = chosen(task, root, there, dev, "dev") if named is None else named
     dev_parts = [_read(task, root, language, "dev") for language in choosing if "dev" in language.splits]
     if len(dev_parts) < len(choosing):
         lacking = ", ".join(language.code for language in choosing if "dev" not in language.splits)

@@ -42,9 +42,10 @@ class Config:
     """Languages to test."""
     evaluate_tasks: list[str] = field(default_factory=list)
     """Further tasks with the same labels to test, such as uner after wikiann."""
-    dev: Literal["train", "joint"] = "train"
-    """What chooses the checkpoint: the dev sets of the training languages, or those of all tested ones (joint), which
-    is no zero-shot transfer and is called so in the results."""
+    dev: list[str] = field(default_factory=lambda: ["train"])
+    """Whose dev sets choose the checkpoint and stop early: those of the training languages (train), of all tested ones
+    (joint), or of named languages. What looks at other languages is no zero-shot transfer and is called so in the
+    results."""
     head: str | None = None
     """sentence, cross-encoder, bi-encoder, cosine, token or dual-encoder; the usual one of the task when not given."""
     tuning: Tuning = field(default_factory=Tuning)
@@ -91,8 +92,10 @@ def run(config: Config) -> Path:
     work.mkdir(parents=True, exist_ok=True)
     write_json(work / "settings.json", _comparable(config))
     about = {"direction": _direction(config), "model": _name(config), "train_language": _train_name(config, data)}
-    if config.dev == "joint":
+    if config.dev == ["joint"]:
         about["split"] = "test (joint dev)"
+    elif others := _dev_elsewhere(data):
+        about["split"] = f"test (dev {'+'.join(others)})"
     try:
         seeds = Seeds(config, data, about, descriptions, work)
         done = [seeds.run(seed) for seed in range(config.seed, config.seed + config.seeds)]
@@ -218,6 +221,12 @@ def _train_name(config: Config, data: TaskData) -> str | None:
     return "+".join(dict.fromkeys(language.tag for language in data.train_languages)) or None
 
 
+def _dev_elsewhere(data: TaskData) -> list[str]:
+    """Languages that choose the checkpoint without being trained on."""
+    trained = {language.tag for language in data.train_languages}
+    return [tag for tag in dict.fromkeys(part.language.tag for part in data.dev) if tag not in trained]
+
+
 def _transfer(config: Config, data: TaskData, done: Sequence[dict[str, Any]], about: dict[str, Any]) -> Transfer:
     """Everything that the report shows, from the seeds."""
     from mlcl.finetuning.scoring import majority_rows
@@ -226,10 +235,9 @@ def _transfer(config: Config, data: TaskData, done: Sequence[dict[str, Any]], ab
     notes = [data.task.cutting] if data.task.cutting else []
     if config.max_test_examples is not None:
         notes.append(f"Dev and test sets are samples of at most {config.max_test_examples:,} examples, not whole sets.")
-    if config.dev == "joint":
-        notes.append("The checkpoint was chosen on dev sets of all tested languages: this is no zero-shot transfer.")
-    elif data.dev:
-        notes.append(f"The checkpoint was chosen on {', '.join(part.name for part in data.dev)}.")
+    if data.dev:
+        elsewhere = ", which is no zero-shot transfer" if _dev_elsewhere(data) else ""
+        notes.append(f"The checkpoint was chosen on {', '.join(part.name for part in data.dev)}{elsewhere}.")
     return Transfer(
         task=data.task.name,
         metric=data.task.metric,
