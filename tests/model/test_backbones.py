@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,18 @@ import labelled
 import layouts
 from backbones import CHECKPOINTS, TEXTS, checkpoint
 from conftest import _WORDS, ROOT
+from mlcl.core.errors import UserError
+from mlcl.model.config import MLCConfig
 from mlcl.model.encoder import Encoder
 from mlcl.model.language_model import language_model
 from mlcl.model.model import MLCModel
 from mlcl.stages import evaluate, finetune, pretrain
+from mlcl.stages._models import with_prompt
 
 DECODERS = [name for name, (kind, _) in CHECKPOINTS.items() if kind == "AutoModelForCausalLM"]
-EVERY = pytest.mark.parametrize("model_type", list(CHECKPOINTS))
+# transformers reads the tokenizer of any qwen2 folder as byte-level BPE, which ours is not; qwen3 goes the same way.
+TABLE = [name for name in CHECKPOINTS if name != "qwen2"]
+EVERY = pytest.mark.parametrize("model_type", TABLE)
 
 
 def settings(start: Path, corpus: Path, out: Path, **changes) -> pretrain.Config:
@@ -161,11 +167,51 @@ def test_sentence_transformers(model_type, trained):
     np.testing.assert_allclose(theirs.encode(TEXTS[:1]), ours[:1], atol=2e-5)
 
 
+@pytest.mark.parametrize("model_type", ["llama", "mt5"])
+def test_adapters_are_resumed_as_they_were_and_merged_at_the_end(model_type, tiny_corpus, tmp_path):
+    pytest.importorskip("peft")
+    start = checkpoint(model_type, tmp_path / "start")
+    config = settings(start, tiny_corpus, tmp_path / "run")
+    brief = {**config.training, "max_steps": 4, "save_steps": 2}
+    config = replace(config, model={**config.model, "lora": {"rank": 2}}, training=brief)
+    pretrain.run(config)
+    whole = weights(tmp_path / "run" / "model")
+    assert MLCModel.from_pretrained(tmp_path / "run" / "checkpoint-2").config.lora == {"rank": 2}
+    shutil.rmtree(tmp_path / "run" / "checkpoint-4")
+    pretrain.run(replace(config, resume=True))
+    resumed = weights(tmp_path / "run" / "model")
+    assert not any("lora" in name or "base_layer" in name for name in whole)
+    assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
+    before = MLCModel(MLCConfig(model_name=str(start))).state_dict()
+    moved = {name for name in whole if not torch.equal(whole[name], before[name])}
+    assert moved
+    assert not any("embed" in name or "norm" in name for name in moved)
+
+
+@pytest.mark.parametrize(
+    ("model", "training", "message"),
+    [({"backbone": {"model_type": "llama"}}, {}, "a fresh backbone are random"), ({}, {"fsdp": True}, "fsdp")],
+)
+def test_adapters_where_they_make_no_sense(model, training, message, tiny_corpus, tmp_path):
+    config = settings(tmp_path / "nowhere", tiny_corpus, tmp_path / "run")
+    config = replace(config, model={**(model or config.model), "lora": {}}, training={**config.training, **training})
+    with pytest.raises(UserError, match=message):
+        pretrain.run(config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_prompt_with_the_name_of_a_task_is_put_before_its_texts():
+    embed = with_prompt(lambda texts: texts, {"tatoeba": "translation: "}, "tatoeba")
+    assert embed(["a", "b"]) == ["translation: a", "translation: b"]
+    same = lambda texts: texts  # noqa: E731
+    assert with_prompt(same, {"query": "query: "}, "tatoeba") is same
+
+
 def test_the_table_of_the_documentation_is_what_is_tested():
     text = (ROOT / "docs" / "backbones.md").read_text(encoding="utf-8")
     table = [line.strip("|").split("|") for line in text.partition("\n\n## ")[0].splitlines() if line.startswith("|")]
     (_, *columns), _, *rows = ([cell.strip(" `") for cell in line] for line in table)
     marked = [name for name, test in globals().items() if EVERY.mark in getattr(test, "pytestmark", [])]
     assert columns == [name.removeprefix("test_").replace("_", "-") for name in marked]
-    assert [name for name, *_ in rows] == list(CHECKPOINTS)
+    assert [name for name, *_ in rows] == TABLE
     assert all(cells == ["\u2713"] * len(columns) for _, *cells in rows)

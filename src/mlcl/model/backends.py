@@ -111,6 +111,7 @@ class ModelBackend:
             raise UserError(
                 f"the tokenizer has {len(tokenizer)} entries, the model {rows}", remedy="restore the model's tokenizer"
             )
+        model.lm_head = None  # of a T5 this is a whole decoder
         # (T,) ids and (N,) lengths -> (N, D). In its inference form the model's own layers are no longer referred to.
         self._vectors, self.tokens_per_batch = _vectors_of(model.eval().float().to(device), device, dtype)
 

@@ -10,7 +10,8 @@ In: an `MLCModel` and its folder. Out, beside `config.json` and `model.safetenso
 
 sentence-transformers 6 imports no class of ours from a folder unless the user passes `trust_remote_code=True`, so only
 its own modules appear. They need neither mlcl nor a second copy of the weights: `sentence_bert_config.json` points the
-configuration to `backbone_config.json` and renames the weights `backbone.x` to `x` while loading. transformers then
+configuration to `backbone_config.json` and renames the weights `backbone.x` to `x` (`encoder.x` where the library has
+the encoder inside of a larger model, see `Family.library_keys`) while loading. transformers then
 lists the masked-LM head as unexpected, which it is there. `SentenceTransformer.save` writes an ordinary folder.
 
 The vectors are of length 1 (`Normalize`), because that is the space that was trained.

@@ -103,6 +103,7 @@ def run(config: Config) -> Path:
     )
     args = training_arguments({"output_dir": str(out), **config.training, **own})
     mlc_config = model_config(config.model)
+    _check_lora(config, args)
     documents = None if is_stream else known_documents(corpus, args)
     config.augmentation.check(mlc_config, corpus.manifest["rows"]["mono"])
     _check_terms(args, mlc_config.proj_size or (mlc_config.backbone or {}).get("hidden_size"), corpus.languages)
@@ -151,6 +152,18 @@ def run(config: Config) -> Path:
         console.print(f"stopped at step {trainer.state.global_step}; {kept}", soft_wrap=True)
         raise
     return _finish(trainer, model, tokenizer, corpus, config, out)
+
+
+def _check_lora(config: Config, args: Any) -> None:
+    if config.model.get("lora") is None:
+        return
+    if config.model.get("model_name") is None:
+        raise UserError(
+            "model.lora trains adapters beside frozen weights, and those of a fresh backbone are random",
+            remedy="give model.model_name, or leave lora out",
+        )
+    if args.fsdp:
+        raise UserError("model.lora cannot be used with training.fsdp", remedy="use DDP, which torchrun starts")
 
 
 def _checkpoint(config: Config, out: Path, *, first: bool) -> str | None:

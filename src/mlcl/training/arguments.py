@@ -51,7 +51,7 @@ class MLCTrainingArguments(TrainingArguments):
     lm_weight_end: float = _option(0.0, "Where a linear or cosine lambda ends.")
     lm_share: float = _option(0.25, "Inputs of the LM term per pair of the batch.")
     tlm_share: float = _option(0.5, "Share of the LM inputs that are translation pairs (TLM); the others are MLM.")
-    mlm_probability: float = _option(0.15, "Share of tokens that are masked.")
+    mlm_probability: float = _option(0.15, "Share of tokens that the LM term hides; a decoder's predicts all of them.")
     negatives_per_pair: int = _option(1, "Most hard negatives of a pair, of those that the corpus has; 0 = none.")
     mask_documents: bool = _option(False, "Sentences of one document are never negatives of each other.")
     queue_size: int = _option(0, "Keys in the queue of negatives; 0 = no queue and no momentum encoder.")

@@ -124,7 +124,8 @@ def _check_architecture(model: MLCModel, checkpoint: Path) -> None:
     """Refuse a checkpoint whose model differs, and say in what."""
     saved = MLCConfig.from_pretrained(checkpoint)
     here, there = (
-        {**(c.backbone or {}), "pooling": c.pooling, "proj_size": c.proj_size} for c in (model.config, saved)
+        {**(c.backbone or {}), **{name: getattr(c, name) for name in ("pooling", "proj_size", "bidirectional", "lora")}}
+        for c in (model.config, saved)
     )
     different = sorted(key for key in here.keys() | there.keys() if here.get(key) != there.get(key))
     if different:
