@@ -55,7 +55,7 @@ def test_facts_of_the_run_are_in_the_card():
     assert "| sw | Swahili | 12,345 |\n| de | German | 5 |" in card  # the largest first
     assert "| a\\|b | CC0 1.0 | 9 |\n| c | not stated | 1 |" in card
     assert "1,200 steps" in card
-    assert "0.25 x masked LM" in card
+    assert "0.25 x LM" in card
     assert "vectors of 64 numbers" in card
     assert "| t | test | accuracy | mean | all | 2 | 50.00 |" in card
     assert "| u | dev | m |  | trained | 3 | 7.00 |" in card

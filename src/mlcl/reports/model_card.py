@@ -103,7 +103,7 @@ def _front_matter(languages: Sequence[str], info: Mapping[str, Any]) -> str:
 
 def _summary(model: Mapping[str, Any], languages: Sequence[str]) -> str:
     backbone = model.get("backbone") or {}
-    size = model.get("proj_size") or backbone.get("hidden_size")
+    size = model.get("proj_size") or backbone.get("hidden_size") or backbone.get("d_model")  # of T5 and mBART
     where = f" in {len(languages)} languages" if languages else ""
     vectors = f" as vectors of {size} numbers" if size else ""
     facts = [
@@ -112,14 +112,15 @@ def _summary(model: Mapping[str, Any], languages: Sequence[str]) -> str:
         + "".join(
             f", {backbone[key]:,} {label}"
             for key, label in (
-                ("num_hidden_layers", "layers"), ("hidden_size", "hidden size"), ("vocab_size", "vocabulary entries"),
+                ("num_hidden_layers", "layers"), ("num_layers", "layers"), ("encoder_layers", "layers"),
+                ("hidden_size", "hidden size"), ("d_model", "hidden size"), ("vocab_size", "vocabulary entries"),
             )
             if isinstance(backbone.get(key), int)
         ),
         f"- pooling: {model.get('pooling', 'mean')}" + (f", projected to {size}" if model.get("proj_size") else ""),
     ]  # fmt: skip
     if model.get("parameters"):
-        facts.append(f"- parameters: {model['parameters'] / 1e6:.1f} million, the masked-LM head included")
+        facts.append(f"- parameters: {model['parameters'] / 1e6:.1f} million, the LM head included")
     if model.get("max_seq_length"):
         facts.append(f"- longest input: {model['max_seq_length']} tokens; longer texts are cut")
     return facts[0] + "\n\n" + "\n".join(facts[1:])
@@ -130,7 +131,7 @@ def _training(info: Mapping[str, Any]) -> str:
     lines = []
     if "lm_weight" in training:
         weights = training.get("info_nce_weight", 1.0), training["lm_weight"]
-        lines.append(f"Objective: {weights[0]} x InfoNCE + {weights[1]} x masked LM, each term under its own mean.")
+        lines.append(f"Objective: {weights[0]} x InfoNCE + {weights[1]} x LM, each term under its own mean.")
     done = [
         f"{info[key]:,} {label}"
         for key, label in (
