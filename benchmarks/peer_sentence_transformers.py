@@ -20,12 +20,14 @@ from sentence_transformers.losses import CachedMultipleNegativesRankingLoss
 from sentence_transformers.models import Pooling, Transformer
 from transformers import AutoTokenizer, TrainerCallback, XLMRobertaConfig, XLMRobertaModel, set_seed
 
+from mlcl.core.files import atomic_directory
+from mlcl.core.hardware import bf16_pays
 from mlcl.corpus.store import Corpus
 from mlcl.training.initialisation import initialise_embeddings
 from mlcl.training.memory import keep_freed_memory
 from mlcl.training.sampling import Sampler
 from mlcl.training.schedule import timed_schedule
-from mlcl.training.token_store import open_or_build
+from mlcl.training.token_store import TokenStore, open_or_build
 
 
 class Clock(TrainerCallback):
@@ -63,44 +65,59 @@ def main() -> None:
     settings = yaml.safe_load(Path(options.config).read_text())
     training = settings["training"]
     tokenizer = AutoTokenizer.from_pretrained(options.tokenizer)
-    store = open_or_build(Corpus.open(options.corpus), tokenizer, training["max_length"], Path(options.out))
+    corpus = Corpus.open(options.corpus)
+    store = open_or_build(corpus, tokenizer, training["max_length"], Path(options.out))
     sampler = Sampler(store, seed=options.seed, **settings["sampling"])
 
-    out = Path(options.out)
-    backbone = backbone_folder(settings, tokenizer, store, options, out / "start")
+    backbone = backbone_folder(settings, tokenizer, store, options, Path(options.out) / "start")
     transformer = Transformer(str(backbone), max_seq_length=training["max_length"])
     transformer.auto_model.set_attn_implementation("eager")
     model = SentenceTransformer(modules=[transformer, Pooling(transformer.get_word_embedding_dimension(), "mean")])
     size = training["per_device_train_batch_size"]
+    columns = Features({"anchor": Value("string"), "positive": Value("string")})
+    source = {"sampler": sampler, "tokenizer": tokenizer, "size": size}
+    pairs = IterableDataset.from_generator(text_pairs, features=columns, gen_kwargs=source)
+    loss = CachedMultipleNegativesRankingLoss(model, scale=1 / training["temperature"], mini_batch_size=32)
+    train(model, loss, pairs, training, options, corpus.languages)
+
+
+def train(model: SentenceTransformer, loss, pairs, training: dict, options, languages: list[str]) -> None:
+    """Train with the library's trainer for `options.minutes`, save OUT/model and say in OUT/peer.json what was done."""
+    out, size = Path(options.out), training["per_device_train_batch_size"]
     clock = Clock(options.minutes)
     args = SentenceTransformerTrainingArguments(
         output_dir=str(out / "checkpoints"), per_device_train_batch_size=size, max_steps=1_000_000,
-        bf16=True, use_cpu=True,
+        bf16=bf16_pays(), use_cpu=True,
         learning_rate=float(training["learning_rate"]), warmup_steps=training["warmup_steps"], save_strategy="no",
         weight_decay=training.get("weight_decay", 0.0), seed=options.seed, report_to="none", logging_steps=20,
         dataloader_drop_last=True,
     )  # fmt: skip
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.learning_rate, weight_decay=args.weight_decay, fused=True)
-    columns = Features({"anchor": Value("string"), "positive": Value("string")})
-    source = {"sampler": sampler, "tokenizer": tokenizer, "size": size}
-    pairs = IterableDataset.from_generator(text_pairs, features=columns, gen_kwargs=source)
     trainer = SentenceTransformerTrainer(
         model=model,
         args=args,
         train_dataset=pairs,
-        loss=CachedMultipleNegativesRankingLoss(model, scale=1 / training["temperature"], mini_batch_size=32),
+        loss=loss,
         callbacks=[clock],
         optimizers=(optimizer, timed_schedule(optimizer, args, clock.progress)),
     )
     cpu = time.process_time()
     trainer.train()
     steps = trainer.state.global_step
-    model.save(str(out / "model"))
-    (out / "model" / "mlcl.json").write_text(json.dumps({"languages": Corpus.open(options.corpus).languages}))
     report = {"steps": steps, "pairs": steps * size, "seconds": time.monotonic() - clock.start}
     report["cpu_seconds"] = time.process_time() - cpu
+    with atomic_directory(out / "model", overwrite=True) as folder:
+        model.save(str(folder))
+        (folder / "mlcl.json").write_text(json.dumps({"languages": languages}))
     (out / "peer.json").write_text(json.dumps(report))
     print(report)
+
+
+def no_dropout(transformer) -> None:
+    """Switch the dropout of a loaded transformer off, as our arms do."""
+    for part in transformer.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
 
 
 def backbone_folder(settings, tokenizer, store, options, folder: Path) -> Path:
@@ -126,8 +143,13 @@ def text_pairs(sampler: Sampler, tokenizer, size: int):
         draw = sampler.draw(number, size)
         number += 1
         for anchor, positive in zip(draw.anchors, draw.positives, strict=True):
-            sides = [tokenizer.decode(sampler.store.sentence(i), skip_special_tokens=True) for i in (anchor, positive)]
+            sides = [text_of(sampler.store, tokenizer, i) for i in (anchor, positive)]
             yield {"anchor": sides[0], "positive": sides[1]}
+
+
+def text_of(store: TokenStore, tokenizer, sentence: int) -> str:
+    """A sentence of the token store as text."""
+    return tokenizer.decode(store.sentence(sentence), skip_special_tokens=True)
 
 
 if __name__ == "__main__":

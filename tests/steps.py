@@ -23,6 +23,7 @@ from mlcl.training.temperature import Temperature
 from mlcl.training.terms import Context, FurtherTerms
 
 VOCABULARY = 50
+WIDTH = 16  # of the teacher's vectors
 
 
 class EveryThird(Masking):
@@ -82,6 +83,12 @@ class Share:
             "documents": torch.tensor([int(sum(anchor)) % 3 - 1 for anchor in self.anchors], dtype=torch.long)
         }
         batch.negative_ids = torch.tensor(self.hard_negative_ids, dtype=torch.long)
+        sums = [int(anchor.sum()) for anchor in self.anchors]
+        rows = [np.random.default_rng(number).normal(size=WIDTH) for number in sums]
+        batch.columns |= {
+            "teacher": torch.from_numpy(np.array(rows, dtype=np.float32).reshape(-1, WIDTH)),
+            "teacher_known": torch.tensor([number % 3 > 0 for number in sums], dtype=torch.bool),
+        }
         return batch
 
 
@@ -111,7 +118,8 @@ def objective_for(model: MLCModel, folder: Any, autocast: Any = nullcontext, **o
         chance = torch.Generator().manual_seed(0)
         queue.enqueue(F.normalize(torch.randn(9, 16, generator=chance), dim=-1), torch.arange(9) - 1)
     temperature = Temperature(args.temperature, learnable=args.learnable_temperature)
-    further = FurtherTerms(args.objectives, Context(16, ("a", "b"), {"ids", "languages", "negatives", "documents"}))
+    provides = {"ids", "languages", "negatives", "documents", "teacher", "teacher_known"}
+    further = FurtherTerms(args.objectives, Context(16, ("a", "b"), provides, {"teacher": WIDTH, "teacher_known": 1}))
     return Objective(args, temperature, momentum, queue, autocast, further)
 
 

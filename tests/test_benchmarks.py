@@ -324,3 +324,48 @@ def test_speed_of_corpus_steps(benchmarks, tmp_path, monkeypatch, capsys):
     lines = corpus_speed.load(tmp_path, 0.003)
     assert sum(len(text.encode()) for _, text in lines) >= 3000
     assert len({text for _, text in lines}) > 40  # repeated ones have a word changed
+
+
+@pytest.mark.slow
+def test_distillation_compares_starts_once(
+    repo_root, benchmarks, tiny_model, tiny_corpus, tiny_settings, tmp_path, monkeypatch, capfd
+):
+    pytest.importorskip("sentence_transformers")
+    pytest.importorskip("datasets")
+    import yaml
+
+    import layouts
+    from mlcl.corpus.store import Corpus
+    from mlcl.text.tokenizer import train_tokenizer
+
+    layouts.stsb(tmp_path / "data")
+    train_tokenizer(Corpus.open(tiny_corpus), vocab_size=620).save_pretrained(tmp_path / "tokenizer")
+    settings = {key: tiny_settings[key] for key in ("model", "sampling", "training")}
+    settings["model"]["backbone"]["hidden_size"] = 16  # another dimension than the teacher's
+    settings["training"] |= {"queue_size": 0, "lm_weight": 0.0, "eval_strategy": "no", "save_strategy": "no"}
+    settings["training"] = {key: value for key, value in settings["training"].items() if key != "max_steps"}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(repo_root / "src"))
+    import distillation
+
+    line = ["distillation.py", "--corpus", str(tiny_corpus), "--tokenizer", str(tmp_path / "tokenizer"), "--teacher"]
+    line += [str(tiny_model), "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--config"]
+    line += [str(tmp_path / "config.yaml"), "--minutes", "0.01", "--tasks", "stsb"]
+    line += ["--arms", "student,shallow,peer,peer-start"]
+    for _ in range(2):
+        monkeypatch.setattr("sys.argv", line)
+        distillation.main()
+    assert capfd.readouterr().out.count("== peer-start-1") == 1
+    table = (tmp_path / "out" / "distillation.md").read_text(encoding="utf-8").split("\n")
+    rows = {cells[1].strip(): cells for cells in (row.split("|") for row in table[4:] if row)}
+    assert set(rows) == {"student-1", "shallow-1", "peer-1", "peer-start-1", "teacher"}
+    assert all(cell.strip() not in ("", "-") for cells in rows.values() for cell in cells[4:-1])
+    assert json.loads((tmp_path / "out" / "teacher.json").read_text())["sentences"] == 300
+    from mlcl.model.encoder import Encoder
+
+    sizes = {
+        arm: Encoder.from_pretrained(tmp_path / "out" / arm / "model", "cpu").dimension
+        for arm in rows
+        if arm[-1] == "1"
+    }
+    assert set(sizes.values()) == {32}

@@ -20,7 +20,7 @@ from mlcl.training.mixing import SamplingSettings, Stage, plan, steps_of_run
 from mlcl.training.negative_store import negative_store
 from mlcl.training.retrieval_dev import DevPairs
 from mlcl.training.sampling import Sampler
-from mlcl.training.sources import BatchSettings, CorpusSource
+from mlcl.training.sources import BatchSettings, Column, CorpusSource
 from mlcl.training.stream import StreamSource
 from mlcl.training.token_store import TokenStore
 
@@ -68,8 +68,9 @@ def indexed(
     config: Any,
     args: MLCTrainingArguments,
     documents: Documents | None = None,
+    columns: dict[str, Column] | None = None,
 ) -> TrainingData:
-    """Training data from a tokenised corpus; `config` are the settings of `mlcl pretrain`."""
+    """Training data from a tokenised corpus; `config` are the settings of `mlcl pretrain`, `columns` further ones."""
     sampling: SamplingSettings = config.sampling
     sampler = Sampler(
         store,
@@ -82,6 +83,7 @@ def indexed(
     source = CorpusSource(
         sampler,
         BatchSettings(pairs=args.per_device_train_batch_size),
+        columns,
         documents=documents,
         negatives=negative_store(corpus, tokenizer, max_length) if args.uses_negatives else None,
         augmentation=augmentation_for(
@@ -106,6 +108,8 @@ def check_stream(config: Any, args: MLCTrainingArguments) -> None:
         raise UserError("augmentation needs an indexed corpus, not a stream", remedy=remedy)
     if args.uses_documents:
         raise UserError("mask_documents and the objective context need an indexed corpus, not a stream", remedy=remedy)
+    if config.teacher.model is not None:
+        raise UserError("a teacher needs an indexed corpus, not a stream", remedy=remedy)
     if config.training.get("negatives_per_pair"):  # asked for; by default a stream leaves them out
         raise UserError("hard negatives need an indexed corpus, not a stream", remedy=remedy)
 

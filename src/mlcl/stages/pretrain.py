@@ -12,6 +12,8 @@ from typing import Any, Literal
 from mlcl.core.errors import UserError
 from mlcl.core.files import write_json
 from mlcl.core.progress import console, step, warn
+from mlcl.stages._start import StartSettings, apply_start, check_start
+from mlcl.stages._teacher import TeacherSettings, load_teacher
 from mlcl.training.augmentation import AugmentationSettings
 from mlcl.training.mixing import SamplingSettings
 
@@ -63,6 +65,10 @@ class Config:
     """Positives that are made rather than found."""
     initialisation: InitialisationSettings = field(default_factory=InitialisationSettings)
     """How a fresh backbone starts."""
+    start: StartSettings = field(default_factory=StartSettings)
+    """Which layers of a loaded backbone are taken over."""
+    teacher: TeacherSettings = field(default_factory=TeacherSettings)
+    """The teacher of the term training.objectives.distillation."""
     training: dict[str, Any] = field(default_factory=dict)
     """Fields of MLCTrainingArguments: per_device_train_batch_size (pairs), learning_rate, lm_weight, queue_size, ..."""
     resume: bool = False
@@ -106,11 +112,14 @@ def run(config: Config) -> Path:
     _check_lora(config, args)
     documents = None if is_stream else known_documents(corpus, args)
     config.augmentation.check(mlc_config, corpus.manifest["rows"]["mono"])
-    _check_terms(args, mlc_config.proj_size or (mlc_config.backbone or {}).get("hidden_size"), corpus.languages)
-    if config.sampling.pivot is not None:
-        corpus.require([config.sampling.pivot])
+    check_start(config.start, config.model)
     if is_stream:
         check_stream(config, args)
+    teacher = load_teacher(config.teacher, args.objectives, corpus)
+    widths = {} if teacher is None else teacher.widths
+    _check_terms(args, mlc_config.proj_size or (mlc_config.backbone or {}).get("hidden_size"), corpus.languages, widths)
+    if config.sampling.pivot is not None:
+        corpus.require([config.sampling.pivot])
     check(config.sampling, steps_of_run(args, 1_000_000), corpus.manifest.get("origins"))
 
     console.quiet = args.process_index > 0
@@ -121,16 +130,18 @@ def run(config: Config) -> Path:
         set_seed(args.seed)
         model = MLCModel(mlc_config)
         _check_vocabulary(model, tokenizer)
-        _check_terms(args, model.dimension, corpus.languages)
+        apply_start(model, config.start)
+        _check_terms(args, model.dimension, corpus.languages, widths)
         longest = model.max_length // 2 if args.uses_lm and args.tlm_share else model.max_length
         longest = min(args.max_length, longest)
         if not is_stream:
             with step("token store"):
                 store = open_or_build(corpus, tokenizer, longest, out)
+            columns = None if teacher is None else teacher.columns(corpus, store.group, out)
     if is_stream:
         data = streamed(corpus, tokenizer, longest, config, args)
     else:
-        data = indexed(store, corpus, tokenizer, longest, config, args, documents)
+        data = indexed(store, corpus, tokenizer, longest, config, args, documents, columns)
     if checkpoint is None and config.model.get("model_name") is None:
         _initialise(model, data.sentences, tokenizer, config.initialisation)
     trainer = MLCTrainer(
@@ -253,7 +264,7 @@ def _check_vocabulary(model: Any, tokenizer: Any) -> None:
         )
 
 
-def _check_terms(args: Any, dimension: int | None, languages: list[str]) -> None:
+def _check_terms(args: Any, dimension: int | None, languages: list[str], widths: dict[str, int]) -> None:
     """Refuse terms that do not fit the model or the data, before any work; leaves random numbers as they are."""
     if dimension is None:  # that of a model that is still to be loaded
         return
@@ -262,7 +273,8 @@ def _check_terms(args: Any, dimension: int | None, languages: list[str]) -> None
     from mlcl.training.terms import Context, FurtherTerms
 
     with torch.random.fork_rng(devices=[]):
-        FurtherTerms(args.objectives, Context(dimension, languages, {"ids", "languages", "negatives", "documents"}))
+        provides = {"ids", "languages", "negatives", "documents", *widths}
+        FurtherTerms(args.objectives, Context(dimension, languages, provides, widths))
 
 
 def _describe(model: Any, pairs: int, languages: int, args: Any) -> None:

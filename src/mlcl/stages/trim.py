@@ -7,7 +7,6 @@ their vectors: those that are cut into kept tokens alone, for scripts all texts 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +60,7 @@ def run(config: Config) -> Path:
     from mlcl.core.languages import canonical
     from mlcl.finetuning.loading import load_encoder, load_tokenizer
     from mlcl.model.vocabulary import keep_tokens
+    from mlcl.stages._compare import unit_vectors
     from mlcl.text.trimming import tokens_in_scripts, trim, used_tokens
 
     languages = None if config.languages is None else [canonical(tag) for tag in config.languages]
@@ -74,10 +74,10 @@ def run(config: Config) -> Path:
             keep = {number for number, count in counts.items() if count >= config.min_count}
         smaller, kept = trim(tokenizer, keep)
     sample = _sample(config, languages)
-    before = _measure(model, tokenizer, sample)
+    before = unit_vectors(model, tokenizer, sample)
     sizes = [(len(tokenizer), _parameters(model))]
     keep_tokens(model, kept)
-    after = _measure(model, smaller, sample)
+    after = unit_vectors(model, smaller, sample)
     sizes.append((len(smaller), _parameters(model)))
     with step(f"writing {escape(out.name)}"), atomic_directory(out, config.overwrite) as folder:
         model.save_pretrained(folder)
@@ -112,24 +112,6 @@ def _sample(config: Config, languages: list[str] | None) -> list[str]:
     if config.texts is None and config.corpus is None:
         return []
     return [text for text in islice(_texts(config, languages), _SAMPLE) if text.strip()]
-
-
-def _measure(model: Any, tokenizer: Any, texts: list[str]) -> tuple[Any, float]:
-    """Unit vectors (N, D) of texts, and the seconds that they took."""
-    import numpy as np
-    import torch
-    import torch.nn.functional as F
-
-    started, rows = time.perf_counter(), []
-    for start in range(0, len(texts), 32):
-        batch = tokenizer(
-            texts[start : start + 32], padding=True, truncation=True, max_length=model.max_length, return_tensors="pt"
-        )
-        with torch.inference_mode():
-            embeddings = model(batch["input_ids"], batch["attention_mask"]).embeddings
-        rows.append(F.normalize(embeddings.float(), dim=-1).numpy())
-    seconds = time.perf_counter() - started
-    return (np.concatenate(rows) if rows else np.empty((0, 0))), max(seconds, 1e-9)
 
 
 def _parameters(model: Any) -> int:

@@ -1,14 +1,15 @@
-"""Token embeddings that are cross-lingual before the first step: which sentences does a token occur in?
+"""Token vectors that are cross-lingual before the first step: which sentences does a token occur in?
 
-In: a `TokenStore`. Out: an embedding matrix (V, D). Tokens that translate each other occur in the same groups, so the
-left singular vectors of the token x group matrix put them close together (cross-lingual latent semantic indexing,
-Dumais et al. 1997; sentence-id features, Levy et al., arXiv 1608.05426). It takes seconds where contrastive training
-from random embeddings takes many minutes to get as far.
+In: a `TokenStore`. Out: a vector for each token, or an embedding matrix (V, D). Tokens that translate each other occur
+in the same groups, so the left singular vectors of the token x group matrix put them close together (cross-lingual
+latent semantic indexing, Dumais et al. 1997; sentence-id features, Levy et al., arXiv 1608.05426). It takes seconds
+where contrastive training from random embeddings takes many minutes to get as far.
 """
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -33,14 +34,41 @@ def initialise_embeddings(embedding: nn.Embedding, store: TokenStore, special_id
     Returns:
         Number of rows that were set.
     """
-    vocab_size, dim = embedding.weight.shape
-    counts = token_group_matrix(store, vocab_size, special_ids)
+    dim = embedding.embedding_dim
+    vectors, known = token_vectors(store, embedding.num_embeddings, special_ids, dim)
+    rows = nn.functional.pad(vectors, (0, dim - vectors.shape[1]))
+    embedding.weight[known] = (rows[known] * std * dim**0.5).to(embedding.weight)
+    return int(known.sum())
+
+
+def token_vectors(
+    store: TokenStore, vocab_size: int, special_ids: list[int], dim: int, *, alone: bool = False
+) -> tuple[Tensor, Tensor]:
+    """A vector of length 1 for each token that occurs in translations.
+
+    Args:
+        store: The tokenised corpus.
+        vocab_size: V.
+        special_ids: Tokens that are left out.
+        dim: Most values of a vector; fewer where the corpus is that small.
+        alone: Sentences without a translation count as well: tokens that occur in the same ones are then similar.
+
+    Returns:
+        (V, K) vectors, and (V,) whether a token has one.
+    """
+    counts = token_group_matrix(_each_a_group(store) if alone else store, vocab_size, special_ids)
     vectors = left_singular_vectors(counts, min(dim, *counts.shape))
     known = torch.zeros(vocab_size, dtype=torch.bool)
     known[counts.indices()[0]] = True
-    rows = nn.functional.pad(nn.functional.normalize(vectors, dim=1), (0, dim - vectors.shape[1]))
-    embedding.weight[known] = (rows[known] * std * dim**0.5).to(embedding.weight)
-    return int(known.sum())
+    return nn.functional.normalize(vectors, dim=1), known
+
+
+def _each_a_group(store: TokenStore) -> TokenStore:
+    """The same sentences, those without a group in groups of their own."""
+    group = np.array(store.group)
+    single = group < 0
+    group[single] = group.max(initial=-1) + 1 + np.arange(int(single.sum()))
+    return replace(store, group=group, parallel=len(store))
 
 
 def token_group_matrix(
@@ -81,7 +109,8 @@ def left_singular_vectors(matrix: Tensor, rank: int, seed: int = 0) -> Tensor:
     for _ in range(_ITERATIONS):
         basis = torch.linalg.qr(rows @ (transposed @ basis)).Q
     small = transposed @ basis  # (G, width)
-    squares, rotation = torch.linalg.eigh(small.T @ small)  # ascending
-    squares, rotation = squares.flip(0)[:rank], rotation.flip(1)[:, :rank]
+    # Ascending; in float64, because a small corpus has too few directions, and float32 finds no end among the zeros.
+    squares, rotation = torch.linalg.eigh((small.T @ small).double())
+    squares, rotation = squares.float().flip(0)[:rank], rotation.float().flip(1)[:, :rank]
     # Below the rank of the matrix, what the iteration finds is noise, also in rows that are empty.
     return basis @ rotation * (squares > 1e-8 * squares[0])

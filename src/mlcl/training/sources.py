@@ -73,6 +73,11 @@ class Source(Dataset[Batch], ABC):
         """What a resumed run must have in common with the first, beside seed and batch size; None = nothing."""
         return None
 
+    @property
+    def widths(self) -> dict[str, int]:
+        """Values in a row of each further column, by name."""
+        return {}
+
     @abstractmethod
     def __len__(self) -> int:
         """Batches in one epoch."""
@@ -115,7 +120,7 @@ class Source(Dataset[Batch], ABC):
 
 
 Column = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Sentence indices of anchors (B,) and positives (B,) -> further rows (B, ...) of the batch, for a term."""
+"""Sentence indices of anchors (B,) and positives (B,), -1 = not of the corpus -> further rows (B, ...), for a term."""
 
 
 class CorpusSource(Source):
@@ -127,7 +132,7 @@ class CorpusSource(Source):
         columns: Further columns of a batch by name.
         documents: Documents of the corpus' groups.
         negatives: Hard negatives of the corpus.
-        augmentation: Makes pairs that take the place of some that are drawn; further columns know none of them.
+        augmentation: Makes pairs that take the place of some that are drawn; to further columns they are sentence -1.
     """
 
     def __init__(
@@ -139,7 +144,6 @@ class CorpusSource(Source):
         negatives: NegativeStore | None = None,
         augmentation: Augmentation | None = None,
     ) -> None:
-        assert augmentation is None or not columns
         self.sampler, self.settings, self.columns = sampler, settings, columns or {}
         self.documents, self.negatives, self.augmentation = documents, negatives, augmentation
         self.languages = sampler.store.languages
@@ -153,6 +157,12 @@ class CorpusSource(Source):
     @property
     def _uses_negatives(self) -> bool:
         return self.negatives is not None and self.settings.negatives_per_pair > 0
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Values in a row of each further column."""
+        nothing = np.empty(0, dtype=np.int64)
+        return {name: int(np.prod(column(nothing, nothing).shape[1:])) for name, column in self.columns.items()}
 
     def __len__(self) -> int:
         return max(1, self.sampler.pairs // self.settings.pairs)
@@ -179,9 +189,9 @@ class CorpusSource(Source):
             return batch
         batch.negative_ids = torch.from_numpy(negative_ids)
         batch.languages = torch.from_numpy(languages.astype(np.int64))
-        batch.columns = {
-            name: torch.from_numpy(column(draw.anchors, draw.positives)) for name, column in self.columns.items()
-        }
+        nowhere = np.full(len(anchors) - len(draw.anchors), -1)  # made pairs
+        sides = [np.concatenate([side, nowhere]) for side in (draw.anchors, draw.positives)]
+        batch.columns = {name: torch.from_numpy(column(*sides)) for name, column in self.columns.items()}
         if self.documents is not None:
             batch.columns["documents"] = torch.from_numpy(self.documents.of_groups(ids))
             if self.settings.mask_documents:

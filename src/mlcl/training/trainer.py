@@ -111,7 +111,7 @@ class MLCTrainer(RowTrainer):
         self.temperature = Temperature(args.temperature, learnable=args.learnable_temperature).to(args.device)
         context = Context(model.dimension)
         if self.source is not None:
-            context = Context(model.dimension, self.source.languages, self.source.provides)
+            context = Context(model.dimension, self.source.languages, self.source.provides, self.source.widths)
         further = FurtherTerms(args.objectives, context).to(args.device)
         self.joint_objective = Objective(
             args, self.temperature, self.momentum, self.queue, self.accelerator.autocast, further

@@ -16,6 +16,7 @@ from mlcl.training.arguments import MLCTrainingArguments
 from mlcl.training.documents import Documents
 from mlcl.training.sampling import Sampler
 from mlcl.training.sources import BatchSettings, CorpusSource
+from mlcl.training.teacher import TeacherVectors, columns
 from mlcl.training.trainer import MLCTrainer
 
 
@@ -27,7 +28,9 @@ def trained(store, tiny_model: Path, folder: Path, resume: str | None = None, **
         learning_rate=1e-3, max_length=60, **options,
     )  # fmt: skip
     documents = Documents(np.arange(300), np.arange(300) // 60)  # of sixty groups each
-    source = CorpusSource(Sampler(store), BatchSettings(pairs=8), documents=documents)
+    numbers, vectors = np.arange(300), np.random.default_rng(0).normal(size=(300, 32)).astype(np.float16)
+    taught = columns(TeacherVectors(numbers, numbers, vectors), store.group)
+    source = CorpusSource(Sampler(store), BatchSettings(pairs=8), taught, documents=documents)
     trainer = MLCTrainer(MLCModel(config), args, source, processing_class=AutoTokenizer.from_pretrained(tiny_model))
     trainer.train(resume_from_checkpoint=resume)
     return trainer

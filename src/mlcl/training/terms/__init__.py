@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -36,11 +36,13 @@ class Context:
         dimension: D, length of an embedding.
         languages: Tags that the batch's language numbers stand for; none where the data do not say.
         provides: What batches hold beside the sentences: `ids`, `languages`, `negatives`, names of further columns.
+        widths: Values in a row of each further column.
     """
 
     dimension: int
     languages: Sequence[str] = ()
     provides: Collection[str] = ()
+    widths: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
