@@ -92,7 +92,7 @@ def diverging(run: Run) -> Verdict:
     size = max(3, len(values) // 10)
     windows = [median(values[start : start + size]) for start in range(0, len(values) - size + 1, size)]
     last, best = median(values[-size:]), min(windows)
-    evidence = f"{key}: {last:.3f} at the end, {best:.3f} at its best"
+    evidence = f"{'InfoNCE' if key == 'info_nce' else key} {last:.3f} at the end, {best:.3f} at its best"
     # A tenth of what was gained in all, and more than logged lines scatter about a smooth curve, is no noise.
     noise = median(abs(a - 2 * b + c) for a, b, c in zip(values, values[1:], values[2:], strict=False))
     rise = last - best

@@ -24,6 +24,7 @@ STYLE = """
 .panel path { fill: none; stroke-width: 1.8; vector-effect: non-scaling-stroke; stroke-linejoin: round }
 .finding { border-left: 3px solid var(--m1); padding: 2px 0 2px 14px; margin: 0 0 16px }
 .finding.fine { border-left-color: var(--m2) } .finding p { margin: 0 0 4px } .finding b { font-weight: 650 }
+td:first-child { min-width: 7em }
 """
 
 

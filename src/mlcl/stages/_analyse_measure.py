@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 from mlcl.core.errors import UserError
 from mlcl.core.progress import warn
@@ -44,6 +45,7 @@ def measure(folder: Path, run: Run, corpus: Corpus, sentences: int) -> Measures:
     Raises:
         UserError: the folder is no model of ours, or the corpus does not fit it.
     """
+    disable_progress_bar()  # transformers' own, for the files of a model
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         model: Any = MLCModel.from_pretrained(folder)
