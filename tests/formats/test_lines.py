@@ -200,6 +200,7 @@ def test_lines_at_the_limit_are_whole(tmp_path: Path, monkeypatch: pytest.Monkey
         ("ohne Marke\n".encode("utf-16-le"), "binary, or UTF-16 without a mark"),
         (bytes(4) + b"\x01\x02" + bytes(50), "binary, or UTF-16 without a mark"),
     ],
+    ids=["gzip", "zip", "pdf", "utf-16", "binary"],  # a gzip header has the time, and workers must see equal names
 )
 def test_files_that_are_no_text_are_named(tmp_path: Path, data: bytes, message: str) -> None:
     write(tmp_path / "x.txt", data)
