@@ -76,7 +76,7 @@ def test_evaluate_sentence_transformer(run, tiny_model, tmp_path):
     layouts.tatoeba(tmp_path)
     words = ["--model", tiny_model, "--data", tmp_path, "--tasks", "tatoeba", "--languages", "de,cmn"]
     printed = run("evaluate_sentence_transformer", *words)
-    assert {line.split(":")[0] for line in printed} >= {"tatoeba de", "tatoeba zh-Hans", "tatoeba avg:all"}
+    assert {line.partition(": ")[0] for line in printed} >= {"tatoeba de", "tatoeba zh-Hans", "tatoeba avg:all"}
     assert re.search(r"accuracy \d+\.\d \[\d+\.\d, \d+\.\d\], n = 8", printed[0])
 
 

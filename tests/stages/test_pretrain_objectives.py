@@ -53,7 +53,7 @@ def test_everything_together_trains(tiny_settings, corpus_with_negatives, tmp_pa
         (
             "training",
             {"objectives": {"koleoo": 0.1}},
-            "unknown term 'koleoo' (known: adversarial, alignment, context, koleo",
+            "unknown term 'koleoo' (known: adversarial, alignment, context, ",
         ),
         ("training", {"objectives": {"koleo": {"wieght": 1}}}, "objectives.koleo.wieght (did you mean weight?)"),
         ("training", {"objectives": {"matryoshka": {"dims": [8, 99]}}}, "the model has 32 dimensions"),
