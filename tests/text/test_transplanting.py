@@ -154,6 +154,14 @@ def test_pieces_inside_a_word_are_pieces_inside_a_word():
         assert made_of == [at(old, first), at(old, "##s")]
 
 
+def test_padding_that_a_tokenizer_was_saved_with_does_no_harm():
+    old, new = word_piece(["ing", "##ing", "s", "##s"]), unigram(["\u2581ings"])
+    old.backend_tokenizer.enable_padding(length=8, pad_id=0, pad_token="[PAD]")
+    old.backend_tokenizer.enable_truncation(1)
+    mixture = transplant(old, new, "mean")
+    assert mixture.old[mixture.new == at(new, "\u2581ings")].tolist() == [at(old, "ing"), at(old, "##s")]
+
+
 def test_mistakes():
     with pytest.raises(UserError, match="unknown method 'fokus'"):
         transplant(OLD, NEW, "fokus")

@@ -182,13 +182,15 @@ def _by_pieces(old: Any, new: Any, wanted: Iterable[int]) -> tuple[np.ndarray, n
     """Terms (new, old, weight) of the wanted tokens that the old tokenizer can spell."""
     spelt = spellings(new)
     numbers = [number for number in map(int, wanted) if number in spelt]
+    if not numbers:  # the tokenizer takes no empty list
+        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
     inside = {spelling.text: number for number, spelling in spellings(old).items() if not spelling.starts}
     starts = {number: spelling.text for number, spelling in spellings(old).items() if spelling.starts}
-    encodings = old.backend_tokenizer.encode_batch([spelt[n].text for n in numbers], add_special_tokens=False)
+    # Not by its backend, in which some published tokenizers have padding to a fixed length switched on.
+    cut = old([spelt[n].text for n in numbers], add_special_tokens=False, padding=False, truncation=False)["input_ids"]
     specials = set(old.all_special_ids)
     rows: list[tuple[int, int, float]] = []
-    for number, encoding in zip(numbers, encodings, strict=True):
-        pieces = list(encoding.ids)
+    for number, pieces in zip(numbers, cut, strict=True):
         if not pieces or specials & set(pieces):
             continue
         if not spelt[number].starts:  # the old tokenizer took it for the start of a word
