@@ -43,6 +43,20 @@ def test_fewer_examples_are_drawn_anew_for_each_seed():
     assert len(data.train_for(0, 3, None)) == 6
 
 
+def test_texts_that_are_held_out_in_another_language_are_not_trained_on():
+    def shared(language, split):
+        if language == "de":
+            return [Example("Same TEXT.", "a"), Example(f"nur {split}", "b")]
+        return [Example(f"same text, {n}", label) for n, label in enumerate("ab")] + [Example("same  text.", "a")]
+
+    data = read(labelled.task("classification", make=shared), train=["en"])
+    assert [example.text for example in data.train] == ["same text, 0", "same text, 1"]
+    assert len(data.tests[1].examples) == 2, "what is tested stays whole"
+    assert len(read(labelled.task("classification", make=shared), evaluate=["en"]).train) == 3
+    with pytest.raises(UserError, match="every text is also held out"):
+        read(labelled.task("classification", make=lambda *_: [Example("x", "a"), Example("y", "b")]))
+
+
 def test_a_sample_of_the_tests_is_the_same_in_every_run_and_language():
     task = labelled.task("retrieval")
     whole, sampled = read(task), read(task, most=5)
@@ -121,7 +135,7 @@ def test_tasks_without_labels_are_refused():
 def test_the_floor_is_the_majority_of_the_training_labels():
     def skewed(language, split):
         label = "a" if split == "train" else "b"
-        return [Example("x", label)] * 3 + [Example("y", "b" if label == "a" else "a")]
+        return [Example(f"x {language}", label)] * 3 + [Example(f"y {language}", "b" if label == "a" else "a")]
 
     data = read(labelled.task("classification", make=skewed))
     values = {(row.code, row.metric): row.value for row in majority_rows(data)}

@@ -11,7 +11,7 @@ from mlcl.core.errors import UserError
 from mlcl.finetuning import tuning
 from mlcl.finetuning.encoding import Encoded
 from mlcl.finetuning.prediction import predict_logits
-from mlcl.finetuning.settings import FitSettings, Tuning, check, epochs_of, learning_rate_of
+from mlcl.finetuning.settings import FitSettings, Tuning, check, epochs_of, head_learning_rate_of, learning_rate_of
 
 
 def moving(model):
@@ -109,3 +109,9 @@ def test_small_sets_get_more_epochs_and_small_encoders_larger_rates():
     assert rates == pytest.approx([3e-5, 1.2e-4, 2.7e-4, 1e-3])
     assert learning_rate_of(FitSettings(), lora, 768) == pytest.approx(3e-4)
     assert learning_rate_of(FitSettings(learning_rate=0.5), lora, 768) == 0.5
+
+
+def test_a_head_that_moves_alone_learns_faster_unless_its_rate_is_set():
+    rates = [head_learning_rate_of(FitSettings(), Tuning(method)) for method in ("full", "lora", "frozen")]
+    assert rates == [1e-3, 1e-3, 1e-2]
+    assert head_learning_rate_of(FitSettings(head_learning_rate=0.5), Tuning("frozen")) == 0.5

@@ -11,7 +11,7 @@ from mlcl.core import plugins
 from mlcl.core.files import RowCounter
 from mlcl.formats import fakenews as fakenews_layout
 from mlcl.retrieval.tfidf import TfidfEncoder
-from mlcl.tasks import afrisenti, masakhaner, pawsx, sib200, stsb_supervised, uner, wikiann, xnli
+from mlcl.tasks import afrisenti, masakhaner, pawsx, sib200, stsb_supervised, uner, wikiann, xnli, xquad
 from mlcl.tasks._labelled import SPLITS
 
 pytestmark = pytest.mark.real_data
@@ -75,6 +75,17 @@ def test_masakhaner_repairs_as_many_tags_as_its_description_says(data_root):
     assert (repaired.pop("kin"), repaired.pop("zul"), sum(repaired.values())) == (16, 10, 6)
     assert len(repaired) == 7
     assert sentences == 74_969
+
+
+def test_xquad(data_root):
+    articles = {}
+    for code in ("en", "zh"):
+        found = {split: xquad.TASK.read(data_root, code, split, RowCounter()) for split in SPLITS}
+        assert sum(map(len, found.values())) == 1190
+        assert len({example.label for examples in found.values() for example in examples}) == 240
+        articles[code] = {split: {example.unit for example in examples} for split, examples in found.items()}
+    assert articles["en"] == articles["zh"]
+    assert len(set().union(*articles["en"].values())) == sum(map(len, articles["en"].values())) == 48
 
 
 def test_uner(data_root):

@@ -20,6 +20,7 @@ from mlcl.core.languages import canonical
 from mlcl.core.progress import console, warn
 from mlcl.tasks._labelled import Example, Examples, LabelledTask, Language, Split, TaggedSentence
 from mlcl.tasks._own import is_own, own_task
+from mlcl.tasks._splits import text_key
 from mlcl.tasks._tagging import restricted
 from mlcl.tasks._transfer import chosen
 
@@ -119,9 +120,7 @@ def read_data(
     learned = chosen(task, root, there, _wanted(train), "train") if train else []
     tested = chosen(task, root, there, _wanted(evaluate), "test")
     parts = [_read(task, root, language, "train") for language in learned]
-    examples: Any = [example for part in parts for example in part.examples]
-    if train:
-        _check_variety(task, examples)
+    _check_variety(task, parts)
     choosing = []
     if train:
         named = {TRAIN: learned, JOINT: tested}.get(dev[0] if len(dev) == 1 else "")
@@ -133,7 +132,33 @@ def read_data(
     tests = [_read(task, root, language, "test") for language in tested]
     for other in further:
         tests += _further_tests(task, other, root, evaluate)
+    dev_parts = _apart(dev_parts, tests)
+    parts = _apart(parts, [*dev_parts, *tests])
+    _check_variety(task, parts)
+    examples: Any = [example for part in parts for example in part.examples]
     return TaskData(task, learned, examples, _sampled(dev_parts, most), _sampled(tests, most))
+
+
+def _apart(parts: list[Part], held_out: Sequence[Part]) -> list[Part]:
+    """The parts without texts that are held out in another language or task; within one, its reader sees to that.
+
+    Raises:
+        UserError: nothing is left of a part.
+    """
+    places: dict[tuple[str, ...], set[tuple[str, str]]] = {}
+    for other in held_out:
+        for example in other.examples:
+            places.setdefault(text_key(example), set()).add((other.task.name, other.language.code))
+    kept = []
+    for part in parts:
+        own = {(part.task.name, part.language.code)}
+        examples: Any = [example for example in part.examples if places.get(text_key(example), own) <= own]
+        if dropped := len(part.examples) - len(examples):
+            console.print(f"  [dim]{part.name}: {dropped:,} x text also held out in another language[/dim]")
+        if not examples:
+            raise UserError(f"{part.name}: every text is also held out in another language", remedy="check the files")
+        kept.append(replace(part, examples=examples))
+    return kept
 
 
 def _sampled(parts: list[Part], most: int | None) -> list[Part]:
@@ -193,11 +218,11 @@ def _is_empty(example: Any) -> bool:
     return not example.text.strip() or (example.pair is not None and not example.pair.strip())
 
 
-def _check_variety(task: LabelledTask, examples: Examples) -> None:
+def _check_variety(task: LabelledTask, parts: Sequence[Part]) -> None:
     labels: Counter[Any] = Counter()
-    for example in examples:
+    for example in (example for part in parts for example in part.examples):
         labels.update(example.tags if isinstance(example, TaggedSentence) else [example.label])
-    if len(labels) < 2:
+    if len(labels) == 1:
         only = next(iter(labels))
         raise UserError(f"all training examples of {task.name} have the one label {only!r}: there is nothing to learn")
 

@@ -61,8 +61,8 @@ class FitSettings:
     learning_rate: float | None = None
     """Peak rate of the encoder; 3e-5 * (768 / hidden size)^2 when not given, at most 1e-3, and ten
     times that for LoRA."""
-    head_learning_rate: float = 1e-3
-    """Peak rate of the head."""
+    head_learning_rate: float | None = None
+    """Peak rate of the head; 1e-3 when not given, and 1e-2 where nothing else moves (frozen)."""
     weight_decay: float = 0.01
     """Weight decay of matrices."""
     warmup: float = 0.1
@@ -83,7 +83,7 @@ def check(tuning: Tuning, settings: FitSettings) -> None:
     Raises:
         UserError: such a value, or a package that the method needs and that is missing.
     """
-    rate = settings.learning_rate
+    rate, head_rate = settings.learning_rate, settings.head_learning_rate
     rules = (
         ("tuning", tuning, "freeze_layers", tuning.freeze_layers >= 0, "at least 0"),
         ("tuning", tuning, "layer_decay", 0 < tuning.layer_decay <= 1, "in (0, 1]"),
@@ -91,7 +91,7 @@ def check(tuning: Tuning, settings: FitSettings) -> None:
         ("training", settings, "epochs", settings.epochs is None or settings.epochs >= 1, "at least 1"),
         ("training", settings, "batch_size", settings.batch_size >= 1, "at least 1"),
         ("training", settings, "learning_rate", rate is None or rate > 0, "above 0"),
-        ("training", settings, "head_learning_rate", settings.head_learning_rate > 0, "above 0"),
+        ("training", settings, "head_learning_rate", head_rate is None or head_rate > 0, "above 0"),
         ("training", settings, "weight_decay", settings.weight_decay >= 0, "at least 0"),
         ("training", settings, "warmup", 0 <= settings.warmup < 1, "in [0, 1)"),
         ("training", settings, "patience", settings.patience >= 0, "at least 0"),
@@ -142,3 +142,10 @@ def learning_rate_of(settings: FitSettings, tuning: Tuning, hidden_size: int) ->
     if settings.learning_rate is not None:
         return settings.learning_rate
     return min(1e-3, 3e-5 * (768 / hidden_size) ** 2) * (10 if tuning.method == "lora" else 1)
+
+
+def head_learning_rate_of(settings: FitSettings, tuning: Tuning) -> float:
+    """Peak rate of the head: what is set, or what suits the method."""
+    if settings.head_learning_rate is not None:
+        return settings.head_learning_rate
+    return 1e-2 if tuning.method == "frozen" else 1e-3

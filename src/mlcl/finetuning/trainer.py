@@ -26,7 +26,7 @@ from mlcl.core.hardware import bf16_pays
 from mlcl.core.progress import console
 from mlcl.finetuning.encoding import Encoded, collate
 from mlcl.finetuning.model import MLCTaskModel, task_loss
-from mlcl.finetuning.settings import FitSettings, Tuning, epochs_of, learning_rate_of
+from mlcl.finetuning.settings import FitSettings, Tuning, epochs_of, head_learning_rate_of, learning_rate_of
 from mlcl.finetuning.tuning import parameter_groups, unfreeze_top
 from mlcl.training.callbacks import MetricsFile, ProgressLine, StopwatchCallback
 from mlcl.training.checkpointing import CheckpointedTrainer
@@ -140,7 +140,7 @@ class TaskTrainer(CheckpointedTrainer):
             groups = parameter_groups(
                 task_model,
                 learning_rate=learning_rate_of(self.settings, self.tuning, width),
-                head_learning_rate=self.settings.head_learning_rate,
+                head_learning_rate=head_learning_rate_of(self.settings, self.tuning),
                 weight_decay=self.settings.weight_decay,
                 layer_decay=self.tuning.layer_decay,
             )

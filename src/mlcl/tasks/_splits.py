@@ -130,19 +130,19 @@ def _read_split(
 
 def without(examples: Any, others: Iterable[Any], reason: str, rows: RowCounter) -> Any:
     """The examples whose text is not among those of the others; the number of the rest goes to `rows`."""
-    taken = {_key(example) for example in others}
-    kept = [example for example in examples if _key(example) not in taken]
+    taken = {text_key(example) for example in others}
+    kept = [example for example in examples if text_key(example) not in taken]
     if len(kept) < len(examples):
         rows.skip(reason, len(examples) - len(kept))
     return kept
 
 
 def _percentile(task: str, example: Example | TaggedSentence) -> int:
-    unit = example.unit if isinstance(example, Example) and example.unit else "\n".join(_key(example))
+    unit = example.unit if isinstance(example, Example) and example.unit else "\n".join(text_key(example))
     return key_hash(f"{task}\n{unit}") % 100
 
 
-def _key(example: Example | TaggedSentence) -> tuple[str, ...]:
+def text_key(example: Example | TaggedSentence) -> tuple[str, ...]:
     """What two examples of the same text have in common."""
     if isinstance(example, TaggedSentence):
         texts = [" ".join(example.words)]
