@@ -98,7 +98,7 @@ def test_an_output_that_exists_is_left_alone(tmp_path: Path):
 
 
 def test_training_gets_what_the_other_steps_leave():
-    assert quickstart._training_minutes(6, 1) == pytest.approx(5 - quickstart.LATER_SECONDS / 60)
+    assert quickstart._training_minutes(6, 1) == pytest.approx(5 - quickstart.LATER)
     assert quickstart._training_minutes(6, 5.9) == pytest.approx(1.2)
 
 
