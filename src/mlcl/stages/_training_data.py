@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlcl.core.errors import UserError
-from mlcl.core.progress import step
+from mlcl.core.progress import step, warn
 from mlcl.corpus.store import Corpus
 from mlcl.training.arguments import MLCTrainingArguments
 from mlcl.training.augmentation import AugmentationSettings, augmentation_for
@@ -110,8 +110,10 @@ def check_stream(config: Any, args: MLCTrainingArguments) -> None:
         raise UserError("mask_documents and the objective context need an indexed corpus, not a stream", remedy=remedy)
     if config.teacher.model is not None:
         raise UserError("a teacher needs an indexed corpus, not a stream", remedy=remedy)
-    if config.training.get("negatives_per_pair"):  # asked for; by default a stream leaves them out
+    if config.training.get("negatives_per_pair"):
         raise UserError("hard negatives need an indexed corpus, not a stream", remedy=remedy)
+    if args.uses_negatives:  # by default
+        warn("a stream leaves the hard negatives of a corpus out; --training.negatives_per_pair 0 says that you know")
 
 
 def streamed(corpus: Corpus, tokenizer: Any, max_length: int, config: Any, args: MLCTrainingArguments) -> TrainingData:
