@@ -82,6 +82,19 @@ def test_models_side_by_side(root, capsys):
     assert str(out / "report.html") in printed.replace("\n", "")
 
 
+def test_languages_are_measured_wherever_they_are(root, capsys):
+    out = run(config(root, model=["tfidf"], languages=["de", "ko"], options={"stsb": {"languages": ["zh"]}}))
+    rows = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    measured = {(row["task"], row["split"], row["language"]) for row in rows if not row["language"].startswith("avg")}
+    assert {(task, language) for task, _, language in measured} == {
+        ("tatoeba", "de"), ("ntrex", "de"), ("multiparallel", "de"), ("multiparallel", "ko"), ("stsb", "zh-Hans"),
+        ("multiparallel", "en"),
+    }  # fmt: skip
+    assert not [row for row in measured if row[1:] == ("pud", "ko")]
+    run(config(root, model=["tfidf"], languages=["ko"], overwrite=True, tasks=["tatoeba", "multiparallel"]))
+    assert "tatoeba: left out, their data have none of ko" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -92,7 +105,9 @@ def test_models_side_by_side(root, capsys):
         ({"options": {"ntrex": {"document": "1"}}}, "document"),
         ({"options": {"ntrex": {"neighbours": "many"}}}, "options.ntrex"),
         ({"options": {"stsb": 3}}, "options.stsb must be a mapping"),
-        ({"languages": ["sw"]}, "'sw' is not here"),
+        ({"languages": ["de", "sw"]}, "'sw' is not here"),
+        ({"options": {"stsb": {"languages": ["de", "ko"]}}}, "'ko' is not here"),
+        ({"tasks": ["xsim"], "languages": ["ko"]}, "'ko' is not here"),
         ({"data": "nowhere"}, "no such file or folder"),
     ],
 )

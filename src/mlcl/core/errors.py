@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -21,6 +22,20 @@ class UserError(Exception):
         place = "" if path is None else str(path) if line is None else f"{path}:{line}"
         super().__init__((f"{place}: " if place else "") + what + (f" ({remedy})" if remedy else ""))
         self.what, self.path, self.line, self.remedy = what, path, line, remedy
+
+
+class AbsentLanguage(UserError):
+    """A language is asked for that a data set does not have.
+
+    Args:
+        language: As it was asked for.
+        path: The data set.
+        there: What it has.
+    """
+
+    def __init__(self, language: str, *, path: str | Path, there: Iterable[str]) -> None:
+        super().__init__(f"language {language!r} is not here", path=path, remedy=f"there are: {', '.join(there)}")
+        self.language = language
 
 
 def require(module: str, extra: str) -> None:

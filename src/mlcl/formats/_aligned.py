@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlcl.core.errors import UserError
+from mlcl.core.errors import AbsentLanguage, UserError
 from mlcl.core.files import RowCounter, existing, read_lines
 from mlcl.core.languages import canonical
 from mlcl.formats import Record
@@ -44,7 +44,8 @@ def select(
         always: Tags that are kept although `languages` does not name them.
 
     Raises:
-        UserError: nothing there at all, or a language asked for is not there.
+        UserError: nothing there at all.
+        AbsentLanguage: a language asked for is not there.
     """
     order = sorted(tags, key=lambda code: (tags[code] != "en", code))
     if not order:
@@ -55,7 +56,7 @@ def select(
     for language in languages:
         found = [language] if language in tags else [code for code in order if tags[code] == canonical(language)]
         if not found:
-            raise UserError(f"language {language!r} is not here", path=path, remedy=f"there are: {', '.join(order)}")
+            raise AbsentLanguage(language, path=path, there=order)
         wanted.update(found)
     return [code for code in order if code in wanted]
 

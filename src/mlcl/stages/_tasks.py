@@ -1,18 +1,22 @@
 """The tasks that `mlcl evaluate` and `mlcl benchmark` run.
 
-In: names and options as the user wrote them. Out: modules and options, checked.
+In: names and options as the user wrote them. Out: modules and options, checked, and fitted to the languages of the data.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from mlcl.core import plugins
 from mlcl.core.errors import UserError
 from mlcl.core.flags import from_values
+from mlcl.core.progress import warn
 from mlcl.tasks import TaskOptions
+from mlcl.tasks._languages import where_present
 
 
 def chosen_tasks(
@@ -40,3 +44,40 @@ def chosen_tasks(
             raise UserError(f"options.{task} must be a mapping of option to value")
         tasks[task] = (module, from_values(module.Options, {**common, **values}, f"options.{task}"))
     return tasks
+
+
+def check_data(
+    tasks: Mapping[str, tuple[ModuleType, TaskOptions]], root: Path, languages: Sequence[str] | None
+) -> dict[str, tuple[ModuleType, TaskOptions]]:
+    """Read the data of all tasks once, and leave to each task those of the common languages that its data have.
+
+    Args:
+        tasks: As of `chosen_tasks`.
+        root: Folder of the data.
+        languages: The languages that all tasks share; a task whose options name others is held to all of them.
+
+    Returns:
+        The tasks that can run.
+
+    Raises:
+        UserError: data are missing or malformed, or no task has one of the languages.
+    """
+    shared = {name for name, (_, options) in tasks.items() if options.languages == languages}
+    for name, (module, options) in tasks.items():
+        if name not in shared:
+            module.load(root, options)
+
+    def load(name: str, wanted: list[str] | None) -> TaskOptions:
+        module, options = tasks[name]
+        fitted = replace(options, languages=wanted)
+        module.load(root, fitted)
+        return fitted
+
+    fitted = {name: options for name, (_, options) in where_present(load, shared, languages).items()}
+    if left_out := sorted(shared - set(fitted)):
+        warn(f"{', '.join(left_out)}: left out, their data have none of {', '.join(languages or [])}")
+    return {
+        name: (module, fitted.get(name, options))
+        for name, (module, options) in tasks.items()
+        if name in fitted or name not in shared
+    }

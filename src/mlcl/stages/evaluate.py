@@ -12,7 +12,7 @@ from mlcl.core.files import atomic_directory, refuse_existing, write_json
 from mlcl.core.progress import print_table, results, step
 from mlcl.reports.results_report import Evaluation, html_page, markdown
 from mlcl.stages._models import load_embed, named_models, prompts_of, with_prompt
-from mlcl.stages._tasks import chosen_tasks
+from mlcl.stages._tasks import check_data, chosen_tasks
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Config:
     tasks: list[str] = field(default_factory=lambda: ["tatoeba", "ntrex", "multiparallel", "stsb"])
     """Tasks to run."""
     languages: list[str] | None = None
-    """Languages to measure in every task; all when not given."""
+    """Languages to measure, in every task that has them; all when not given."""
     trained_languages: list[str] | None = None
     """Tags that the models were trained on; read from each model's mlcl.json when not given."""
     options: dict[str, Any] = field(default_factory=dict)
@@ -50,8 +50,7 @@ def run(config: Config) -> Path:
     refuse_existing(out, config.overwrite)
     models = named_models(config.model)
     tasks = chosen_tasks(config.tasks, config.options, languages=config.languages)
-    for module, options in tasks.values():  # everything that can be wrong with the data, before any model is loaded
-        module.load(Path(config.data), options)
+    tasks = check_data(tasks, Path(config.data), config.languages)  # before any model is loaded
     rows: list[dict[str, Any]] = []
     trained = {model.name: config.trained_languages or model.languages for model in models}
     for model in models:

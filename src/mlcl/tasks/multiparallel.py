@@ -21,6 +21,7 @@ from mlcl.retrieval.knn import nearest_both
 from mlcl.tasks import Embed, Result, RetrievalOptions, folder
 from mlcl.tasks._averages import PAIRWISE, with_averages
 from mlcl.tasks._embedded import EmbeddedTexts
+from mlcl.tasks._languages import where_present
 from mlcl.tasks._pairs import Side, compare, complete, percent
 
 HEADLINE = ("accuracy", "mean")
@@ -42,16 +43,17 @@ def load(root: Path, options: Options) -> dict[str, list[Side]]:
     """Name of the set -> its languages, the pivot first.
 
     Raises:
-        UserError: a set is missing, malformed, or lacks the pivot.
+        UserError: a set is missing, malformed, or lacks the pivot; a language is in none of the sets.
     """
     pivot = canonical(options.pivot)
-    loaded = {}
-    for name in options.sets:
-        path, versions = _versions(root, name, options.languages, [pivot])
+
+    def read(name: str, languages: list[str] | None) -> list[Side]:
+        path, versions = _versions(root, name, languages, [pivot])
         if pivot not in [version.tag for version in versions]:
             raise UserError(f"the pivot language {pivot!r} is not here", path=path, remedy="choose another pivot")
-        loaded[name] = sorted(complete(versions, path), key=lambda side: side.tag != pivot)
-    return loaded
+        return sorted(complete(versions, path), key=lambda side: side.tag != pivot)
+
+    return {name: sides for name, (_, sides) in where_present(read, options.sets, options.languages).items()}
 
 
 def _versions(root: Path, name: str, languages: Sequence[str] | None, always: Sequence[str]) -> tuple[Path, list]:

@@ -28,6 +28,7 @@ from mlcl.tasks import Embed, Result, RetrievalOptions, folder
 from mlcl.tasks._averages import with_averages
 from mlcl.tasks._distractors import KINDS, distractors
 from mlcl.tasks._embedded import EmbeddedTexts
+from mlcl.tasks._languages import where_present
 from mlcl.tasks._pairs import Side, complete, percent
 
 HEADLINE = ("xsimpp_error", "into en")
@@ -72,26 +73,28 @@ def load(root: Path, options: Options) -> dict[str, Set]:
     """Name of the split -> its sentences and distractors.
 
     Raises:
-        UserError: an unknown or missing set, or fewer than one distractor a sentence allowed.
+        UserError: an unknown or missing set, fewer than one distractor a sentence allowed, or a language that is in
+            none of the sets.
     """
     if options.per_kind < 1:
         raise UserError(f"per_kind is {options.per_kind}, it must be at least 1")
-    loaded = {}
-    for name in options.sets:
+
+    def read(name: str, languages: list[str] | None) -> Set:
         if name not in ("ntrex", "pud"):
             raise UserError(f"unknown set {name!r}", remedy="known: ntrex, pud")
         path = folder(root, name)
         if name == "ntrex":
-            split = f"ntrex documents {options.documents}" if options.documents else "ntrex"
-            versions, _ = ntrex.load(path, documents=options.documents, languages=options.languages, always=["en"])
+            versions, _ = ntrex.load(path, documents=options.documents, languages=languages, always=["en"])
         else:
-            split = name
-            versions, _ = pud.load(path, languages=options.languages, always=["en"])
+            versions, _ = pud.load(path, languages=languages, always=["en"])
         english, *others = complete(versions, path)
         made = distractors(english.texts, options.per_kind)
         changed = {kind: list(dict.fromkeys(text for row in made for text in row[kind])) for kind in KINDS}
-        loaded[split] = Set(english, others, changed)
-    return loaded
+        return Set(english, others, changed)
+
+    splits = {"ntrex": f"ntrex documents {options.documents}"} if options.documents else {}
+    found = where_present(read, options.sets, options.languages)
+    return {splits.get(name, name): one for name, (_, one) in found.items()}
 
 
 def evaluate(embed: Embed, root: Path, options: Options | None = None) -> list[Result]:
