@@ -1,6 +1,7 @@
 """The tasks that `mlcl evaluate` and `mlcl benchmark` run.
 
-In: names and options as the user wrote them. Out: modules and options, checked, and fitted to the languages of the data.
+In: names and options as the user wrote them. Out: modules and options, checked; `check_data` leaves to each task the
+languages that its data have.
 """
 
 from __future__ import annotations
