@@ -95,6 +95,18 @@ def test_random_numbers_go_on_after_the_step_as_if_each_chunk_had_been_encoded_o
     assert torch.equal(torch.rand(3), expected)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_the_last_chunk_is_encoded_once_and_the_others_together_unless_they_draw(tmp_path, dropout):
+    model, batch, seen = tiny(dropout=dropout), SHARE.batch(), []
+    contrastive, lm = cut(batch, 13)
+    assert len(contrastive) > 6
+    model.register_forward_pre_hook(lambda *_: seen.append(torch.is_grad_enabled()))
+    cached_step(objective_for(model, tmp_path, queue_size=0), model, batch, 13)
+    others = len(contrastive) - 1
+    assert seen.count(False) == (others if dropout else 1 + -(-(others - 1) // 4))
+    assert seen.count(True) == len(contrastive) + len(lm)
+
+
 def test_micro_batches_add_up_and_the_queue_gets_all_keys(tmp_path):
     shares = [Share.draw(seed, pairs=4, lm=2) for seed in (1, 2)]
     results = []
