@@ -15,8 +15,9 @@ Arms, all on the same corpus and tokenizer, with the same batch and clock:
     peer-start    the same from the transplanted teacher
 
 The teacher's vectors of the corpus and the transplanted start are made once before, and their seconds are told. Every
-arm is a process of its own; finished ones are skipped, so that the command can be repeated. OUT/evaluation holds STS-B
-dev in all its languages, Tatoeba (test), NTREX dev documents and the SIB-200 probe; OUT/distillation.md the table.
+arm is a process of its own; finished arms and measurements are skipped, so that the command can be repeated, also with
+further arms. OUT/evaluation/ARM holds STS-B dev in all its languages, Tatoeba (test), NTREX dev documents and the
+SIB-200 probe; OUT/distillation.md the table.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ def main() -> None:
     parser.add_argument("--arms", default=",".join([*OURS, *PEERS]), help="which arms")
     parser.add_argument("--seeds", type=int, default=1, help="seeds 1..N")
     parser.add_argument("--tasks", default=TASKS, help="what is measured")
+    parser.add_argument("--teacher-tasks", default=TASKS, help="what of it with the teacher, which is slow beside them")
     options = parser.parse_args()
     tune_environment()  # for all arms alike
     if unknown := sorted({*options.arms.split(",")} - {*OURS, *PEERS}):
@@ -163,15 +165,22 @@ def depth(folder: Path) -> int:
 
 
 def evaluate(arms: dict[str, Path], options: argparse.Namespace) -> None:
-    """All arms, and the teacher, by the same code in one table."""
-    models = [f"{name}={folder / 'model'}" for name, folder in arms.items()]
-    words = ["--data", options.data, "--tasks", options.tasks, "--out", str(options.out / "evaluation"), "--overwrite"]
-    call("-m", "mlcl", "evaluate", "--model", *models, f"teacher={options.teacher}", *words)
+    """All arms, and the teacher, by the same code."""
+    models = {name: (folder / "model", options.tasks) for name, folder in arms.items()}
+    for name, (folder, tasks) in {**models, "teacher": (options.teacher, options.teacher_tasks)}.items():
+        place = options.out / "evaluation" / name
+        if not place.exists():
+            words = ["--data", options.data, "--tasks", tasks, "--out", str(place)]
+            call("-m", "mlcl", "evaluate", "--model", f"{name}={folder}", *words)
 
 
 def summary(arms: dict[str, Path], options: argparse.Namespace) -> str:
     """The averages of each arm as a Markdown table, with what it saw and took."""
-    rows = json.loads((options.out / "evaluation" / "results.json").read_text())
+    rows = [
+        row
+        for name in [*arms, "teacher"]
+        for row in json.loads((options.out / "evaluation" / name / "results.json").read_text())
+    ]
     columns = [column for column in COLUMNS if column[1] in options.tasks.split(",")]
     header = ["arm", "pairs seen", "CPU min", *(column[0] for column in columns)]
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
