@@ -168,7 +168,7 @@ def false_negatives(run: Run) -> Verdict:
     )
     return Verdict(
         share > 0.05, evidence,
-        "build the corpus with near-duplicates removed (dedup.near of mlcl corpus build); until then a smaller queue "
+        "build the corpus with near_duplicates: 0.8, which removes them; until then a smaller queue "
         "and batch meet fewer of them",
     )  # fmt: skip
 
