@@ -63,6 +63,19 @@ def test_value_and_gradients_equal_those_of_all_logits(tokens, width, entries, s
         torch.testing.assert_close(fast, slow, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize("frozen", [{1}, {2}, {1, 2}], ids=["embeddings", "bias", "both"])
+def test_frozen_parts_get_no_gradient_and_the_others_the_same(frozen):
+    hidden, weight, labels, bias = problem(9, 5, 11)
+    expected = value_and_gradients(lambda h, w, b: masked_lm_loss(h, w, labels, b), hidden, weight, bias)[1:]
+    leaves = [tensor.clone().requires_grad_(place not in frozen) for place, tensor in enumerate((hidden, weight, bias))]
+    masked_lm_loss(leaves[0], leaves[1], labels, leaves[2]).backward()
+    for place, (leaf, gradient) in enumerate(zip(leaves, expected, strict=True)):
+        if place in frozen:
+            assert leaf.grad is None
+        else:
+            torch.testing.assert_close(leaf.grad, gradient)
+
+
 @pytest.mark.parametrize("scale", [0.3, 1.0, 4.0])
 def test_bfloat16_gradients_are_no_worse_than_those_of_all_logits(scale):
     hidden, weight, labels, bias = problem(24, 32, 50, scale=scale)
@@ -137,11 +150,13 @@ def test_equals_cross_entropy_with_ignored_positions():
         torch.testing.assert_close(ours, reference)
 
 
-def test_nothing_masked_is_zero_with_a_gradient():
-    hidden, weight = torch.randn(3, 4, requires_grad=True), torch.randn(5, 4, requires_grad=True)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_nothing_masked_is_zero_with_a_gradient(dtype):
+    hidden, weight = (torch.randn(rows, 4, dtype=dtype, requires_grad=True) for rows in (3, 5))
     loss = masked_lm_loss(hidden, weight, torch.full((3,), -100))
     loss.backward()
     assert loss.item() == 0
+    assert loss.dtype == dtype
     assert weight.grad is not None
     assert not weight.grad.any()
 

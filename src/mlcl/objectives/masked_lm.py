@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from mlcl.objectives.kernels import twin
-from mlcl.objectives.kernels.precision import product_dtype
+from mlcl.objectives.kernels.precision import product_dtype, sum_dtype
 
 
 def masked_lm_loss(hidden: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -40,7 +40,8 @@ def masked_lm_loss(hidden: Tensor, weight: Tensor, labels: Tensor, bias: Tensor 
     if not bool(masked.all()):
         hidden, labels = hidden[masked], labels[masked]
     if not len(labels):
-        return (hidden.sum() + weight.sum() + (0.0 if bias is None else bias.sum())).float() * 0.0
+        nothing = hidden.sum() + weight.sum() + (0.0 if bias is None else bias.sum())
+        return nothing.to(sum_dtype(product_dtype(hidden, weight))) * 0.0
     if int(labels.min()) < 0 or int(labels.max()) >= len(weight):
         raise ValueError(
             f"labels reach from {int(labels.min())} to {int(labels.max())}, the vocabulary has {len(weight)}"

@@ -81,25 +81,30 @@ class _LinearCrossEntropy(torch.autograd.Function):
         scaled = torch.zeros_like(tiles.states)  # (T, P): the columns after D gather the bias' gradient
         scaled[: tiles.tokens] = tiles.states[: tiles.tokens] * factor[:, None]
         d_hidden = torch.zeros(tiles.states.shape, dtype=tiles.shift.dtype, device=hidden.device)
-        d_weight = torch.empty_like(weight, dtype=tiles.shift.dtype)
-        d_bias = None if bias is None else torch.empty_like(bias, dtype=tiles.shift.dtype)
+        _, for_weight, for_bias, _, _ = ctx.needs_input_grad
+        d_weight = torch.empty_like(weight, dtype=tiles.shift.dtype) if for_weight else None
+        d_bias = torch.empty_like(bias, dtype=tiles.shift.dtype) if for_bias else None
         width = hidden.shape[1]
         for entries, wide, values in tiles.exponentials():
             tile = values if values.dtype == ctx.dtype else tiles.product(len(values)).copy_(values)
-            d_wide = tile @ scaled  # (entries, P)
-            d_weight[entries] = d_wide[:, :width]
-            if d_bias is not None:
-                d_bias[entries] = d_wide[:, width]
+            if d_weight is not None:
+                d_wide = tile @ scaled  # (entries, P)
+                d_weight[entries] = d_wide[:, :width]
+                if d_bias is not None:
+                    d_bias[entries] = d_wide[:, width]
+            elif d_bias is not None:
+                d_bias[entries] = (tile @ scaled[:, width, None])[:, 0].to(d_bias.dtype)
             d_hidden += tile.T @ wide
         d_hidden = d_hidden[: tiles.tokens, :width] * factor[:, None]
         d_hidden.addcmul_(of_label[:, None], weight[labels].to(d_hidden.dtype))
-        d_weight.index_add_(0, labels, of_label[:, None] * hidden.to(d_weight.dtype))
+        if d_weight is not None:
+            d_weight.index_add_(0, labels, of_label[:, None] * hidden.to(d_weight.dtype))
         if d_bias is not None:
             d_bias.index_add_(0, labels, of_label)
         return (
             d_hidden.to(hidden.dtype),
-            d_weight.to(weight.dtype),
-            None if bias is None or d_bias is None else d_bias.to(bias.dtype),
+            None if d_weight is None else d_weight.to(weight.dtype),
+            None if d_bias is None else d_bias.to(bias.dtype),
             None,
             None,
         )
