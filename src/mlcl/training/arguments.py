@@ -29,6 +29,9 @@ class MLCTrainingArguments(TrainingArguments):
     `per_device_train_batch_size` counts pairs. J = info_nce_weight * InfoNCE + lm_weight * LM + what `objectives` name,
     each term under its own mean.
 
+    Attributes:
+        further_terms: Names of the terms in `objectives` whose weight is above 0.
+
     Raises:
         UserError: values that cannot be trained with; all of them are named at once.
     """
@@ -130,10 +133,10 @@ class MLCTrainingArguments(TrainingArguments):
             problems.append("learnable_temperature cannot be used with fp16 and its loss scale, use bf16")
         if self.fgm_radius and self.gradient_accumulation_steps > 1:
             problems.append("fgm_radius needs gradient_accumulation_steps 1, use mini_batch_tokens for large batches")
-        if self.mask_documents and "context" in self.objectives:
+        self.further_terms = frozenset(name for name, term in terms.parse(self.objectives).items() if term.weight > 0)
+        if self.mask_documents and "context" in self.further_terms:
             problems.append("mask_documents leaves the objective context no sentence to find, use one of them")
-        further = terms.parse(self.objectives)
-        if self.info_nce_weight == 0 and not self.uses_lm and not any(term.weight for term in further.values()):
+        if not self.uses_pairs and not self.uses_lm:
             problems.append("info_nce_weight is 0 and so is lm_weight or lm_share, nothing would be trained")
         if self.lm_balance in ("uncertainty", "gradient") and not (self.info_nce_weight > 0 and self.uses_lm):
             problems.append(f"lm_balance {self.lm_balance} needs both terms, InfoNCE and LM")
@@ -149,7 +152,7 @@ class MLCTrainingArguments(TrainingArguments):
     @property
     def uses_pairs(self) -> bool:
         """Whether a term sees the embeddings of the pairs."""
-        return self.info_nce_weight > 0 or any(term.weight > 0 for term in terms.parse(self.objectives).values())
+        return self.info_nce_weight > 0 or bool(self.further_terms)
 
     @property
     def uses_negatives(self) -> bool:
@@ -159,7 +162,7 @@ class MLCTrainingArguments(TrainingArguments):
     @property
     def uses_documents(self) -> bool:
         """Whether the documents of the sentences are needed."""
-        return self.mask_documents or "context" in self.objectives
+        return self.mask_documents or "context" in self.further_terms
 
     @property
     def uses_queue(self) -> bool:

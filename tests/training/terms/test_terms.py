@@ -9,6 +9,7 @@ import torch
 
 from mlcl.core.errors import UserError
 from mlcl.training import terms
+from mlcl.training.arguments import MLCTrainingArguments
 from mlcl.training.grad_cache import cached_step
 from mlcl.training.terms import Context, FurtherTerms
 from steps import Share, gradients, objective_for, tiny
@@ -72,8 +73,24 @@ def test_mistakes_are_named(objectives, message):
     assert message in str(error.value)
 
 
-def test_a_term_of_weight_0_is_left_out():
+def test_a_term_of_weight_0_is_left_out(tmp_path):
     assert not FurtherTerms({"koleo": 0}, Context(4))
+    options = {"info_nce_weight": 0.0, "mask_documents": True, "report_to": "none"}
+    args = MLCTrainingArguments(str(tmp_path), objectives={"context": 0, "mse": 0.5}, **options)
+    assert args.further_terms == {"mse"}
+    assert args.uses_pairs
+    args = MLCTrainingArguments(str(tmp_path), objectives={"context": 0}, report_to="none")
+    assert not args.uses_documents
+    with pytest.raises(UserError, match="nothing would be trained"):
+        MLCTrainingArguments(str(tmp_path), objectives={"mse": 0}, lm_weight=0.0, **options)
+
+
+def test_settings_are_parsed_once_however_often_the_arguments_are_asked(tmp_path, monkeypatch):
+    parsed, parse = [], terms.parse
+    monkeypatch.setattr(terms, "parse", lambda objectives: (parsed.append(objectives), parse(objectives))[1])
+    args = MLCTrainingArguments(str(tmp_path), objectives={"mse": 0.5}, report_to="none")
+    assert [args.uses_pairs and args.uses_negatives for _ in range(3)] == [True] * 3
+    assert len(parsed) == 1
 
 
 class _Scale(terms.Term):
