@@ -35,6 +35,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "mask_documents": {"training.mask_documents": "true"},
     "alignment": {"training.objectives.alignment.weight": 1.0},
     "mse": {"training.objectives.mse.weight": 0.1},
+    "cross_unmasking": {"training.objectives.cross_unmasking.weight": 0.1},
     "adversarial": {"training.objectives.adversarial.weight": 0.1},
     "fgm": {"training.fgm_radius": 0.05},
     "simcse": {"augmentation.simcse": 0.25, "model.hidden_dropout": 0.1},

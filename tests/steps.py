@@ -24,6 +24,7 @@ from mlcl.training.terms import Context, FurtherTerms
 
 VOCABULARY = 50
 WIDTH = 16  # of the teacher's vectors
+SPECIAL = (0, 1, 2, 3, 4)  # token ids that no sentence has
 
 
 class EveryThird(Masking):
@@ -119,7 +120,8 @@ def objective_for(model: MLCModel, folder: Any, autocast: Any = nullcontext, **o
         queue.enqueue(F.normalize(torch.randn(9, 16, generator=chance), dim=-1), torch.arange(9) - 1)
     temperature = Temperature(args.temperature, learnable=args.learnable_temperature)
     provides = {"ids", "languages", "negatives", "documents", "teacher", "teacher_known"}
-    further = FurtherTerms(args.objectives, Context(16, ("a", "b"), provides, {"teacher": WIDTH, "teacher_known": 1}))
+    widths = {"teacher": WIDTH, "teacher_known": 1}
+    further = FurtherTerms(args.objectives, Context(16, ("a", "b"), provides, widths, model, SPECIAL))
     return Objective(args, temperature, momentum, queue, autocast, further)
 
 

@@ -39,11 +39,12 @@ def test_everything_together_trains(tiny_settings, corpus_with_negatives, tmp_pa
     tiny_settings["model"]["hidden_dropout"] = 0.1
     tiny_settings["training"] |= {"max_steps": 2, "objectives": {"koleo": 0.1, "matryoshka": {"dims": [8, 16]}}}
     tiny_settings["training"] |= {"eval_strategy": "no", "save_strategy": "no", "logging_steps": 1}
-    assert run(tiny_settings, tmp_path, "--training.objectives.adversarial", "0.1") == 0
+    words = ["--training.objectives.adversarial", "0.1", "--training.objectives.cross_unmasking", "0.1"]
+    assert run(tiny_settings, tmp_path, *words) == 0
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().split("\n") if line]
     steps = [line for line in lines if "info_nce" in line]
     assert len(steps) == 2
-    for name in ("koleo", "matryoshka", "adversarial"):
+    for name in ("koleo", "matryoshka", "adversarial", "cross_unmasking"):
         assert all(line[name] == line[name] != 0 for line in steps)
 
 

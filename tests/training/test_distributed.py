@@ -47,6 +47,8 @@ CASES = {
     "further terms": Case([UNEQUAL], FURTHER),
     "further terms, a rank without a batch": Case([NO_BATCH], FURTHER),
     "further terms, cached, two micro-batches": Case([NO_BATCH_FIRST, UNEQUAL], FURTHER, tokens=20),
+    "further terms and no LM term": Case([UNEQUAL], {**FURTHER, "lm_weight": 0.0}),
+    "further terms, cached, no LM term": Case([NO_BATCH, UNEQUAL], {**FURTHER, "lm_weight": 0.0}, tokens=20),
     "an angular margin": Case([UNEQUAL], {"angular_margin": 0.2}),
     "FSDP2": Case([UNEQUAL], fsdp=True),
     "FSDP2, a rank without a batch": Case([NO_BATCH], fsdp=True),
@@ -55,6 +57,8 @@ CASES = {
     "FSDP2, cached": Case([UNEQUAL], tokens=20, fsdp=True),
     "FSDP2, cached, a rank without a batch": Case([NO_BATCH], tokens=20, fsdp=True),
     "FSDP2, cached, two micro-batches": Case([EQUAL, UNEQUAL], tokens=20, fsdp=True),
+    "FSDP2, further terms": Case([NO_BATCH, UNEQUAL], FURTHER, fsdp=True),
+    "FSDP2, further terms, cached": Case([NO_BATCH, UNEQUAL], FURTHER, tokens=20, fsdp=True),
     "FSDP2 in bf16": Case([UNEQUAL], fsdp=True, bf16=True),
     "FSDP2 in bf16, cached": Case([UNEQUAL], tokens=20, fsdp=True, bf16=True),
 }

@@ -6,6 +6,7 @@ matrix scores, for `masked_lm_loss(states, weight, labels, bias)`. Only predicte
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -23,10 +24,12 @@ class LMHead(nn.Module):
     Attributes:
         weight: (V, H) output matrix; None = the token embedding.
         bias: (V,) added to the logits; None = none.
+        scale: Factor of the states before the output matrix.
     """
 
     weight: nn.Parameter | None
     bias: Tensor | None
+    scale: float = 1.0
 
     def states(self, backbone: Any, hidden: Tensor, lengths: Tensor, places: Tensor, labels: Tensor) -> Tensor:
         """States (P, H) that predict the labels; P = 0 gives none of them, with a graph to every weight of the head.
@@ -41,6 +44,10 @@ class LMHead(nn.Module):
         room = round_up(len(places), _PREDICTED_COUNTS) - len(places)
         chosen = F.pad(places, (0, room)) if len(places) else places
         return self(hidden[chosen])[: len(places)]
+
+    def transform(self) -> nn.Module | None:
+        """A copy of the layers from a state of the encoder (T, H) to the output matrix's (T, H); None = no such."""
+        return None
 
     @torch.no_grad()
     def keep_rows(self, rows: Tensor) -> None:
@@ -71,6 +78,10 @@ class MaskedLMHead(LMHead):
     def forward(self, hidden: Tensor) -> Tensor:
         """States (T, H) -> states (T, H)."""
         return self.layer_norm(F.gelu(self.dense(hidden)))
+
+    def transform(self) -> nn.Module:
+        """See `LMHead`."""
+        return copy.deepcopy(nn.Sequential(self.dense, nn.GELU(), self.layer_norm))
 
     def load_from(self, masked_lm: Any) -> bool:
         """Copy the trained head of a Hugging Face masked language model; False where it has another shape."""

@@ -116,6 +116,11 @@ class MLCModel(PreTrainedModel):
         """The token embedding, shared with the masked-LM head."""
         return self.backbone.get_input_embeddings()
 
+    @property
+    def output_matrix(self) -> Tensor:
+        """(V, H) what scores tokens: the token embedding, or a matrix of the LM head's own."""
+        return self.get_input_embeddings().weight if self.lm_head.weight is None else self.lm_head.weight
+
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Replace the token embedding."""
         self.backbone.set_input_embeddings(value)

@@ -131,7 +131,7 @@ def run(config: Config) -> Path:
         model = MLCModel(mlc_config)
         _check_vocabulary(model, tokenizer)
         apply_start(model, config.start)
-        _check_terms(args, model.dimension, corpus.languages, widths)
+        _check_terms(args, model.dimension, corpus.languages, widths, model, tokenizer.all_special_ids)
         longest = model.max_length // 2 if args.uses_lm and args.tlm_share else model.max_length
         longest = min(args.max_length, longest)
         if not is_stream:
@@ -264,7 +264,14 @@ def _check_vocabulary(model: Any, tokenizer: Any) -> None:
         )
 
 
-def _check_terms(args: Any, dimension: int | None, languages: list[str], widths: dict[str, int]) -> None:
+def _check_terms(
+    args: Any,
+    dimension: int | None,
+    languages: list[str],
+    widths: dict[str, int],
+    model: Any = None,
+    special_ids: list[int] | None = None,
+) -> None:
     """Refuse terms that do not fit the model or the data, before any work; leaves random numbers as they are."""
     if dimension is None:  # that of a model that is still to be loaded
         return
@@ -274,7 +281,7 @@ def _check_terms(args: Any, dimension: int | None, languages: list[str], widths:
 
     with torch.random.fork_rng(devices=[]):
         provides = {"ids", "languages", "negatives", "documents", *widths}
-        FurtherTerms(args.objectives, Context(dimension, languages, provides, widths))
+        FurtherTerms(args.objectives, Context(dimension, languages, provides, widths, model, special_ids))
 
 
 def _describe(model: Any, pairs: int, languages: int, args: Any) -> None:

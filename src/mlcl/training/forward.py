@@ -95,7 +95,7 @@ def _lm_sum(model: MLCModel, hidden: Tensor, lengths: Tensor, masked: Tensor, la
     """Cross-entropy summed over P labels of the states (T, H)."""
     head = model.lm_head
     states = head.states(model.backbone, hidden, lengths, masked, labels)  # (P, H)
-    weight = model.get_input_embeddings().weight if head.weight is None else head.weight
+    weight = model.output_matrix
     if not len(masked):
         return F.linear(states, weight, head.bias).float().sum()  # an empty sum with gradients
     return masked_lm_loss(states, weight, labels, head.bias) * len(masked)

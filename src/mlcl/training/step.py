@@ -166,6 +166,7 @@ class Objective:
             negative_ids=batch.negative_ids,
             languages=batch.languages,
             columns=batch.columns,
+            sentences=batch.online,
             counts=counts,
             temperature=self.temperature(),
             margin=self.args.margin,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -109,9 +110,9 @@ class MLCTrainer(RowTrainer):
             self.momentum = MomentumEncoder(model, args.momentum).to(args.device)
             self.queue = NegativeQueue(args.queue_size, model.dimension).to(args.device)
         self.temperature = Temperature(args.temperature, learnable=args.learnable_temperature).to(args.device)
-        context = Context(model.dimension)
-        if self.source is not None:
-            context = Context(model.dimension, self.source.languages, self.source.provides, self.source.widths)
+        context = Context(model.dimension, model=model, special_ids=getattr(processing_class, "all_special_ids", None))
+        if (source := self.source) is not None:
+            context = replace(context, languages=source.languages, provides=source.provides, widths=source.widths)
         further = FurtherTerms(args.objectives, context).to(args.device)
         self.joint_objective = Objective(
             args, self.temperature, self.momentum, self.queue, self.accelerator.autocast, further

@@ -6,8 +6,9 @@ rank's share of it. A part `x.py` holds
     class Settings     a frozen dataclass with the field `weight`, and whatever else can be set
     class Term         a `terms.Term` that is made of them
 
-and the maths is a plain function in `mlcl.objectives`. Terms see embeddings only, so they are the same with gradient
-caching and under every kind of backbone. Users name them in `MLCTrainingArguments.objectives`.
+and the maths is a plain function in `mlcl.objectives`. Terms see embeddings and token ids, not how they are encoded, so
+they are the same with gradient caching and under every kind of backbone. Users name them in
+`MLCTrainingArguments.objectives`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +27,10 @@ from mlcl.core import plugins
 from mlcl.core.errors import UserError
 from mlcl.core.settings import field_types, fits, type_name, unknown_key
 from mlcl.training.distributed import Counts, mean_over_ranks, world_size
+
+if TYPE_CHECKING:  # settings are read here without a model
+    from mlcl.model.model import MLCModel
+    from mlcl.model.packing import Packed
 
 
 @dataclass(frozen=True)
@@ -37,12 +42,17 @@ class Context:
         languages: Tags that the batch's language numbers stand for; none where the data do not say.
         provides: What batches hold beside the sentences: `ids`, `languages`, `negatives`, names of further columns.
         widths: Values in a row of each further column.
+        model: The encoder without what wraps it, for terms that score tokens; None = settings are checked before there
+            is one.
+        special_ids: Token ids that are no part of a text; None = unknown.
     """
 
     dimension: int
     languages: Sequence[str] = ()
     provides: Collection[str] = ()
     widths: Mapping[str, int] = field(default_factory=dict)
+    model: MLCModel | None = None
+    special_ids: Collection[int] | None = None
 
 
 @dataclass
@@ -57,6 +67,7 @@ class View:
         negative_ids: (M,) group ids of the hard negatives.
         languages: (B, 2) numbers of the languages of both sides, -1 = unknown.
         columns: Further rows (B, ...) by name.
+        sentences: Token ids of all sentences of the step; `order` counts B anchors, B positives, then others.
         counts: Pairs and hard negatives of all ranks.
         temperature: Temperature of InfoNCE.
         margin: Additive margin of InfoNCE.
@@ -73,6 +84,7 @@ class View:
     negative_ids: Tensor
     languages: Tensor
     columns: Mapping[str, Tensor]
+    sentences: Packed
     counts: Counts
     temperature: float | Tensor
     margin: float
