@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mlcl.training import dictionary as module
 from mlcl.training.dictionary import APART, INSIDE, SPACE, START, induce, token_kinds, words_of
+from mlcl.training.token_store import TokenStore
 
 EN = "the cat dog house sees runs old new red blue tree water".split()  # as in conftest.tiny_corpus
 DE = "die katze hund haus sieht rennt alt neu rot blau baum wasser".split()
@@ -54,7 +55,7 @@ def test_words_are_runs_from_one_beginning_to_the_next(ids):
     [
         ("<s> ▁the re ▁ , ▁, 猫 <unk>", [APART, START, INSIDE, SPACE, APART, APART, START, APART]),
         ("<s> the ##re ! ##! 猫 a <unk>", [APART, START, INSIDE, APART, APART, START, START, APART]),
-        ("<s> Ġthe re Ġ ã Ġ, Ã <unk>", [APART, START, INSIDE, SPACE, INSIDE, START, INSIDE, APART]),
+        ("<s> Ġthe re Ġ ã Ġ, Ã <unk>", [APART, START, INSIDE, SPACE, INSIDE, APART, INSIDE, APART]),
     ],
     ids=["SentencePiece", "WordPiece", "byte-level"],
 )
@@ -90,6 +91,29 @@ def test_a_word_for_word_corpus_gives_its_dictionary_away(store, tokenizer, dict
 def test_held_out_groups_are_not_looked_at(store, tokenizer):
     everything = np.unique(store.group)
     assert not len(induce(store, token_kinds(tokenizer), held_out=everything))
+
+
+def test_words_that_are_their_own_translation_are_left_out():
+    names, words = [10, 11], [(1, 21), (2, 22), (3, 23)]  # a name is the same in both languages
+    sentences, groups = [], []
+    for group in range(36):
+        for side in (0, 1):
+            sentences.append([0, names[group % 2], words[group % 3][side], 0])
+            groups.append(group)
+    store = TokenStore(
+        tokens=np.array(sentences, np.uint32).ravel(),
+        offsets=np.arange(0, 4 * len(sentences) + 1, 4),
+        language=np.tile(np.array([0, 1], np.uint16), 36),
+        group=np.array(groups),
+        parallel=len(sentences),
+        languages=["en", "de"],
+        origin=np.zeros(len(sentences), np.uint16),
+        origins=["made-up"],
+    )
+    found = induce(store, np.array([APART, *[START] * 29], np.int8), held_out=np.empty(0, np.int64))
+    assert sorted(int(word[0]) for word in found.words) == [1, 2, 3, 21, 22, 23]
+    ids, count = found.switch(np.array(sentences[0]), 0, 1.0, np.random.default_rng(0), 60)
+    assert (ids.tolist(), count) == ([0, 10, 21, 0], 1)
 
 
 def test_few_words_are_replaced_and_nothing_else_changes(store, tokenizer, dictionary):

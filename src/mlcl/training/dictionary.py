@@ -42,7 +42,8 @@ def token_kinds(tokenizer: Any) -> np.ndarray:
     for number, piece in enumerate(pieces):
         begins = piece.startswith(mark) if mark else not piece.startswith("##")
         body = piece.removeprefix(mark or "##")
-        if number in special or (body and mark != "Ġ" and not _WORD.search(body)):  # Ġ's letters stand for bytes
+        spelled = mark != "Ġ" or body.isascii()  # else the letters of a byte-level piece stand for bytes
+        if number in special or (body and spelled and not _WORD.search(body)):
             kinds[number] = APART
         elif mark and not body:
             kinds[number] = SPACE
@@ -180,6 +181,8 @@ def induce(
         left = _occurrences(store, members[a][1][at_a], kinds, least_count)
         right = _occurrences(store, members[b][1][at_b], kinds, least_count)
         for i, j in _best_partners(left, right, least_count, least_dice):
+            if left.hash[i] == right.hash[j]:  # a name or a number: replacing it by itself would switch nothing
+                continue
             keys += [int(_key(left.hash[i : i + 1], a)[0]), int(_key(right.hash[j : j + 1], b)[0])]
             words += [right.example(j), left.example(i)]
             pairs += [(a, b), (b, a)]
