@@ -10,6 +10,8 @@ import pytest
 from mlcl.core.errors import UserError
 from mlcl.model.config import MLCConfig
 from mlcl.training.augmentation import AugmentationSettings, augmentation_for
+from mlcl.training.sampling import Sampler
+from mlcl.training.sources import BatchSettings, CorpusSource
 
 
 def augmentation(store, tokenizer, seed=0, held_out=(), **settings):
@@ -39,6 +41,18 @@ def test_code_switched_pairs_are_a_sentence_and_itself_in_part_translated(store,
         assert (tuple(anchor) in alone) != (tuple(positive) in alone)
         plain_first += tuple(anchor) in alone
     assert 2 < plain_first < 18  # the sides swap at random
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 8])
+def test_both_kinds_together_are_never_more_than_the_batch(store, tokenizer, size):
+    made = augmentation(store, tokenizer, simcse=0.5, code_switch=0.5).pairs(0, size)
+    assert len(made.anchors) <= size
+
+
+def test_a_batch_of_made_pairs_alone_is_one(store, tokenizer):
+    made = augmentation(store, tokenizer, simcse=0.5, code_switch=0.5)
+    batch = CorpusSource(Sampler(store), BatchSettings(pairs=7), augmentation=made)[0]
+    assert batch.pairs == 7
 
 
 def test_pairs_are_a_function_of_seed_and_number(store, tokenizer):

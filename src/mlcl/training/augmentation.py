@@ -136,7 +136,8 @@ class Augmentation:
             for i in self._draw(round(self.settings.simcse * size), rng).tolist()
             for ids in [np.asarray(self.store.sentence(i))]
         ]
-        made = twice + self._switched(round(self.settings.code_switch * size), rng)
+        both = round((self.settings.simcse + self.settings.code_switch) * size)  # two roundings could exceed `size`
+        made = twice + self._switched(both - len(twice), rng)
         rows = np.array([row for row, _, _ in made], dtype=np.int64)
         swap = rng.random(len(made)) < 0.5  # so that one queue serves both sides
         anchors, positives = [], []
