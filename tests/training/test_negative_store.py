@@ -41,6 +41,23 @@ def test_negatives_come_with_their_own_groups(tmp_path, tokenizer):
     assert (ids, own.tolist()) == ([], [])
 
 
+def test_a_text_without_a_group_elsewhere_keeps_the_one_it_has(tmp_path, tokenizer):
+    writer = CorpusWriter(tmp_path)
+    place = {"document": "", "origin": "made-up"}
+    pairs = [("page", "die page", ["die password"]), ("password", "die password", None)]
+    writer.write_pairs(
+        [
+            {"source_lang": "en", "target_lang": "de", "source": source, "target": target, "group": number,
+             "negatives": negatives, **place}
+            for number, (source, target, negatives) in enumerate(pairs)
+        ]
+    )  # fmt: skip
+    writer.write_mono([{"lang": "de", "text": "die password", "group": -1, **place}])
+    writer.close()
+    store = negative_store(Corpus.open(tmp_path), tokenizer, 60)
+    assert store.own.tolist() == [1]
+
+
 def test_as_many_as_asked_for_drawn_anew_each_time(tmp_path, tokenizer):
     texts = ["was deleted", "your", "the page", "Enter your"]
     store = negative_store(corpus_with(tmp_path, texts, texts), tokenizer, 60)

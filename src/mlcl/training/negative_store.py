@@ -93,8 +93,9 @@ def _own_groups(corpus: Corpus, texts: pa.Array) -> np.ndarray:
     own = np.full(len(texts), -1, dtype=np.int64)
     for column, group in _sentences(corpus):
         place = pc.index_in(column, texts)
-        known = place.is_valid().to_numpy(zero_copy_only=False)
-        own[place.drop_null().to_numpy()] = group.to_numpy()[known]
+        numbers = group.to_numpy()
+        known = place.is_valid().to_numpy(zero_copy_only=False) & (numbers >= 0)  # no group takes none away
+        own[place.fill_null(-1).to_numpy()[known]] = numbers[known]
     return own
 
 
