@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from mlcl.core.errors import UserError
-from mlcl.corpus.remote import RemoteCorpus, open_corpus
+from mlcl.corpus.remote import RemoteCorpus, Shards, open_corpus
 from mlcl.corpus.store import Corpus, CorpusWriter
 from mlcl.training.corruption import Masking
 from mlcl.training.mixing import SamplingSettings, Stage
@@ -139,8 +139,8 @@ def test_held_out_groups_are_the_dev_pairs_and_never_trained_on(corpus_folder, t
     assert seen == Counter(set(range(1103)) - set(source.dev_groups.tolist()))
 
 
-def test_the_lm_term_gets_monolingual_sentences_and_sentences_of_pairs(corpus_folder, tokenizer):
-    source = make(Corpus.open(corpus_folder), tokenizer, pairs=32, lm=64)
+def single_sentences(source: StreamSource, batches: int = 3) -> list[str]:
+    """The sentences of the LM term in the first batches of 32 pairs."""
     made, encode = [], source._encode
 
     def remember(texts: list[str]) -> list[np.ndarray]:
@@ -148,11 +148,37 @@ def test_the_lm_term_gets_monolingual_sentences_and_sentences_of_pairs(corpus_fo
         return encode(texts)
 
     source._encode = remember
-    for i in range(3):
+    for i in range(batches):
         source[i]
+    return made
+
+
+def test_the_lm_term_gets_monolingual_sentences_and_sentences_of_pairs(corpus_folder, tokenizer):
+    made = single_sentences(make(Corpus.open(corpus_folder), tokenizer, pairs=32, lm=64))
     mono = [text for text in made if text.startswith("das ")]
     assert 0 < len(mono) < len(made) == 3 * 64
     assert len(mono) == 3 * round(64 * 57 / (57 + 2206))
+
+
+def test_a_window_whose_origins_are_not_wanted_gives_no_sentence(corpus_folder, tokenizer):
+    source = make(Corpus.open(corpus_folder), tokenizer, pairs=32, lm=64)
+    source.follow([Stage(alpha=1.0, origin_weights={"m": 0.0})])
+    made = single_sentences(source)
+    assert len(made) == 3 * 64
+    assert not any(text.startswith("das ") for text in made)
+
+
+def test_monolingual_sentences_come_round_and_round_each_as_often(corpus_folder, tokenizer):
+    source = make(Corpus.open(corpus_folder), tokenizer, pairs=32, lm=64, buffer_rows=4096)
+    source._mono_share = 10 / 64  # ten in a batch, five batches in a lap over 57
+    counts = Counter(text for text in single_sentences(source, 10) if text.startswith("das "))
+    assert counts.total() == 100
+    assert max(counts.values()) == 2
+
+
+def test_without_dev_groups_nothing_is_read_before_training(corpus_folder, tokenizer, monkeypatch):
+    monkeypatch.setattr(Shards, "read", lambda *args: pytest.fail("a shard was read"))
+    assert make(Corpus.open(corpus_folder), tokenizer).dev is None
 
 
 def test_a_stream_from_memory_equals_one_from_disk(corpus_folder, tokenizer):

@@ -207,8 +207,10 @@ class StreamSource(Source):
             lap, index = divmod(turn, windows)
             bounds = ((stop - start) * index // windows, (stop - start) * (index + 1) // windows)
             mono = self._window("mono", lap, lane, index, *bounds)
-            rows = np.resize(self._order("mono", lap, lane, index, mono, stage), (place + 1) * of_mono)[-of_mono:]
-            texts += mono.texts(rows, np.zeros(len(rows), np.int64))
+            known = self._order("mono", lap, lane, index, mono, stage)
+            if len(known):  # else the stage wants none of this window's origins
+                rows = known[np.arange(place * of_mono, (place + 1) * of_mono) % len(known)]
+                texts += mono.texts(rows, np.zeros(len(rows), np.int64))
         if len(order) and wanted > len(texts):
             rows = rng.choice(order, size=wanted - len(texts))
             texts += window.texts(rows, rng.integers(0, 2, size=len(rows)))
@@ -251,6 +253,8 @@ class StreamSource(Source):
     def _hold_out(self, wanted: int, groups: int | None) -> tuple[DevPairs | None, np.ndarray]:
         """Pairs of held-out groups from a few places of the corpus, and the ids of the groups."""
         wanted = min(wanted, (self.pairs if groups is None else groups) // 10)
+        if not wanted:
+            return None, np.empty(0, np.int64)
         rng = np.random.default_rng((self.seed, _HELD_OUT_STREAM))
         chunks = self._layouts["pairs"].chunks
         places = rng.permutation(len(chunks))[:_HELD_OUT_CHUNKS]
