@@ -49,6 +49,7 @@ CASES = {
     "further terms, cached, two micro-batches": Case([NO_BATCH_FIRST, UNEQUAL], FURTHER, tokens=20),
     "further terms and no LM term": Case([UNEQUAL], {**FURTHER, "lm_weight": 0.0}),
     "further terms, cached, no LM term": Case([NO_BATCH, UNEQUAL], {**FURTHER, "lm_weight": 0.0}, tokens=20),
+    "further terms, cached in one chunk": Case([NO_BATCH, UNEQUAL], {**FURTHER, "lm_weight": 0.0}, tokens=10_000),
     "an angular margin": Case([UNEQUAL], {"angular_margin": 0.2}),
     "FSDP2": Case([UNEQUAL], fsdp=True),
     "FSDP2, a rank without a batch": Case([NO_BATCH], fsdp=True),

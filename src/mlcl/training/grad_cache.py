@@ -91,8 +91,12 @@ def cached_step(
         with synchronised(last):
             kept = _encode(objective, model, last)
         assert kept.embeddings is not None
-        parts.append(kept.embeddings.detach()[: len(last.rows)])
-        embeddings = _in_batch_order(contrastive, parts).requires_grad_()
+        parts.append(kept.embeddings[: len(last.rows)])
+        if len(everything) == 1:  # the plain step; two backwards after one forward DDP would count as two steps
+            terms = objective.pair_terms(batch, _in_batch_order(contrastive, parts), counts, mini_batch_tokens)
+            backward(scale * objective.total(terms))
+            return terms.detach()
+        embeddings = _in_batch_order(contrastive, parts).detach().requires_grad_()
         pair_terms = objective.pair_terms(batch, embeddings, counts, mini_batch_tokens)
         (scale * objective.total(pair_terms)).backward()
         terms, gradient = pair_terms.detach(), embeddings.grad
