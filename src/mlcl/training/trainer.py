@@ -114,6 +114,12 @@ class MLCTrainer(RowTrainer):
         if (source := self.source) is not None:
             context = replace(context, languages=source.languages, provides=source.provides, widths=source.widths)
         further = FurtherTerms(args.objectives, context).to(args.device)
+        if args.fp16 and next(further.parameters(), None) is not None:
+            raise UserError(
+                "objectives with parameters of their own cannot be used with fp16 and its loss scale: "
+                f"{', '.join(name for name, term in further.terms.items() if list(term.parameters()))}",
+                remedy="use bf16",
+            )
         self.joint_objective = Objective(
             args, self.temperature, self.momentum, self.queue, self.accelerator.autocast, further
         )

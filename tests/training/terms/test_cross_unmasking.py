@@ -178,6 +178,14 @@ def test_a_wrong_type_is_named():
         FurtherTerms({"cross_unmasking": {"train_embeddings": "no"}}, Context(16))
 
 
+def test_parameters_of_a_term_and_a_loss_scale_exclude_each_other(tokenizer, tmp_path):
+    """fp16 overflows on purpose; an infinite gradient would stay in the term's own Adam for ever."""
+    args = arguments(tmp_path, objectives={"cross_unmasking": 0.5, "koleo": 0.1})
+    args.fp16 = True
+    with pytest.raises(UserError, match="cannot be used with fp16 and its loss scale: cross_unmasking"):
+        MLCTrainer(fresh_model(tokenizer), args, ROWS, processing_class=tokenizer)
+
+
 def test_rows_of_text_train_with_it_and_special_tokens_are_the_tokenizer_s(tokenizer, tmp_path):
     args = arguments(tmp_path, max_steps=2, lm_weight=0.0, objectives={"cross_unmasking": 0.5})
     trainer = MLCTrainer(fresh_model(tokenizer), args, ROWS, processing_class=tokenizer)
