@@ -24,8 +24,10 @@ def cross_unmasking(
         -1 / |W_i| * sum over w in W_i of log softmax(E h_i + b)_w
 
     which is how DupMAE decodes a bag of words from a sentence vector (Xiao et al., arXiv 2305.02564); there it is that
-    of the sentence itself. A set has no order and no counts: what is asked for is which words, so the loss cannot fall
-    below the mean of log |W_i|.
+    of the sentence itself. MEXMA (Janeiro et al., arXiv 2409.12737), which the name is from, masks a part of the tokens
+    and gives the encoder the rest with the other side's vector; here all of them are masked, so that the vector has to
+    do it alone and nothing is encoded again. A set has no order and no counts: what is asked for is which words, so the
+    loss cannot fall below the mean of log |W_i|.
 
     All words of a set have the log-sum-exp in common. So one of them, y_i, goes through `masked_lm_loss`, in tiles over
     the vocabulary, and the others differ from it by logits of their own alone:
