@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import backbones
 import labelled
 from mlcl.core.errors import UserError
 from mlcl.finetuning import tuning
@@ -29,6 +30,27 @@ def test_freezing_from_below(make):
     tuning.freeze_encoder(model)
     assert all(name.startswith("head.") for name in moving(model))
     assert moving(model)
+
+
+@pytest.mark.parametrize("model_type", ["bert", "modernbert", "llama", "qwen3", "glm4", "t5", "mbart"])
+def test_the_last_norm_belongs_to_the_top_in_every_family(make, tmp_path, model_type):
+    model, _, _ = make("classification", place=backbones.checkpoint(model_type, tmp_path))
+    everything = moving(model)
+    tuning.freeze_lowest(model, 2)
+    left = {name for name in moving(model) if name.startswith("mlc.backbone.")}
+    assert len({name.rpartition(".")[0] for name in left}) == (model_type != "bert"), (
+        "BERT has no norm after its layers"
+    )
+    assert all("norm" in name and "embed" not in name for name in left)
+    model.requires_grad_(True)
+    groups = tuning.parameter_groups(
+        model, learning_rate=1.0, head_learning_rate=9.0, weight_decay=0.1, layer_decay=0.5
+    )
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    named = dict(model.named_parameters())
+    assert everything == set(named)
+    assert {rates[id(named[name])] for name in left} <= {1.0}
+    assert {rate for name, rate in ((name, rates[id(named[name])]) for name in everything) if "embed" in name} == {0.25}
 
 
 def test_gradual_unfreezing_goes_down_layer_by_layer(make):

@@ -19,6 +19,8 @@ from mlcl.finetuning.model import MLCTaskModel
 from mlcl.finetuning.settings import Tuning
 from mlcl.model import lora
 
+_LAST_NORMS = ("final_norm", "norm", "final_layer_norm", "layer_norm")  # ModernBERT; Llama, Qwen, GLM; T5; mBART
+
 
 def prepare(model: MLCTaskModel, tuning: Tuning) -> None:
     """Freeze, or put adapters in, as the settings say.
@@ -61,7 +63,7 @@ def freeze_lowest(model: MLCTaskModel, layers: int) -> None:
         raise UserError(f"freeze_layers is {layers}, the encoder has {len(known)} layers")
     inside = {id(parameter) for layer in known for parameter in layer.parameters()}
     for name, parameter in model.mlc.backbone.named_parameters():
-        if id(parameter) not in inside and not name.startswith(("pooler", "final_norm")):
+        if id(parameter) not in inside and not _is_above(name):
             parameter.requires_grad_(False)
     for layer in known[:layers]:
         layer.requires_grad_(False)
@@ -87,7 +89,7 @@ def parameter_groups(
     """
     layers = layers_of(model)
     depth_of = {id(parameter): depth for depth, layer in enumerate(layers) for parameter in layer.parameters()}
-    above = {id(p) for name in ("pooler", "final_norm") for p in _parameters(getattr(model.mlc.backbone, name, None))}
+    above = {id(parameter) for name, parameter in model.mlc.backbone.named_parameters() if _is_above(name)}
     above |= {id(parameter) for parameter in _parameters(model.mlc.projection)}
     head = {id(parameter) for parameter in model.head.parameters()}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -99,6 +101,12 @@ def parameter_groups(
         decay = weight_decay if parameter.dim() > 1 else 0.0
         groups.setdefault((head_learning_rate if id(parameter) in head else rate, decay), []).append(parameter)
     return [{"params": found, "lr": rate, "weight_decay": decay} for (rate, decay), found in groups.items()]
+
+
+def _is_above(name: str) -> bool:
+    """Whether a weight of the backbone outside its layers comes after them: the pooler, or the last norm."""
+    module = name.rpartition(".")[0]
+    return "embed" not in module and module.rpartition(".")[2] in _LAST_NORMS or name.startswith("pooler.")
 
 
 def _parameters(module: nn.Module | None) -> list[nn.Parameter]:
