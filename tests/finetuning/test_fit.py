@@ -181,6 +181,28 @@ def test_early_stopping_takes_the_best_and_stays_stopped(make, tmp_path):
     assert same(weights(again), states[1])
 
 
+def test_a_run_that_was_moved_still_takes_the_best(make, tmp_path):
+    values = iter([90.0, 70.0, 60.0])
+    model, encoder, _ = make("classification")
+    train, dev = sets(encoder, "classification")
+    settings = FitSettings(**{**vars(QUICK), "epochs": 3, "patience": 0})
+    states = []
+
+    def score(number, predicted):
+        if len(states) == 2:
+            raise Killed
+        states.append(weights(model))
+        return next(values)
+
+    with pytest.raises(Killed):
+        fit(model, train, Dev(dev.sets, score), Tuning(), settings, seed=0, folder=tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    resumed, _, _ = make("classification", seed=5)
+    last = Dev(dev.sets, lambda number, predicted: next(values))
+    fit(resumed, train, last, Tuning(), settings, seed=0, folder=tmp_path / "there")
+    assert same(weights(resumed), states[0])
+
+
 def test_a_finished_fit_is_not_trained_again(make, tmp_path):
     model, encoder, _ = make("classification")
     train, dev = sets(encoder, "classification")

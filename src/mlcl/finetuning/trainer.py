@@ -167,7 +167,7 @@ class TaskTrainer(CheckpointedTrainer):
         self.stopwatch.trainer = self
         checkpoint = args[0] if args else kwargs.get("resume_from_checkpoint")
         if checkpoint is not None:
-            state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
+            state = _at_home(Path(checkpoint))
             if self._stopped_early(state):  # and was killed before its model was saved
                 best = Path(state.best_model_checkpoint or checkpoint)
                 self.task_model.load_state_dict(load_file(best / SAFE_WEIGHTS_NAME), strict=False)
@@ -205,6 +205,21 @@ class TaskTrainer(CheckpointedTrainer):
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """Frozen weights are missing on purpose."""
+
+
+def _at_home(checkpoint: Path) -> TrainerState:
+    """The state of a checkpoint, with the best one where it lies now: transformers would keep the last in its place.
+
+    The run may have been moved, or was started from another working directory.
+    """
+    file = checkpoint / TRAINER_STATE_NAME
+    state = TrainerState.load_from_json(str(file))
+    if state.best_model_checkpoint is not None:
+        here = str(checkpoint.parent / Path(state.best_model_checkpoint).name)
+        if here != state.best_model_checkpoint:
+            state.best_model_checkpoint = here
+            state.save_to_json(str(file))
+    return state
 
 
 def _epochs_without_gain(state: TrainerState) -> int:
