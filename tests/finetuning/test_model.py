@@ -128,6 +128,17 @@ def test_a_predictor_reads_texts_pairs_and_words(make, tmp_path, tiny_model):
     (tags,) = tagger.predict([["the", "page", "was", " "]])
     assert len(tags) == 4
     assert tags[3] == "O"
+    assert texts.predict([]) == []
+    assert texts.probabilities([]).shape == (0, 2)
+    for kind, wrong, message in (
+        ("classification", ["the page", ("the", "page")], "input 2 is not a text, which a classification model"),
+        ("pair", ["the page"], "input 1 is not a pair of texts"),
+        ("pair", [("the", "page", "was")], "input 1 is not a pair of texts"),
+        ("tagging", ["the page"], "input 1 is not a list of words"),
+        ("tagging", [[]], "input 1 is a sentence without words"),
+    ):
+        with pytest.raises(UserError, match=message):
+            Predictor.from_pretrained(tmp_path / kind).predict(wrong)
     with pytest.raises(UserError, match="no probabilities"):
         tagger.probabilities(["the"])
     with pytest.raises(UserError, match="no task model"):

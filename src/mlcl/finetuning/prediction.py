@@ -116,10 +116,17 @@ class Predictor:
         """
         if self.config.kind not in ("classification", "pair"):
             raise UserError(f"a {self.config.kind} model gives no probabilities of texts", remedy="use predict")
-        logits = np.concatenate(predict_logits(self.model, self._examples(inputs)))
+        empty = np.empty((0, len(self.config.labels)), dtype=np.float32)
+        logits = np.concatenate([empty, *predict_logits(self.model, self._examples(inputs))])
         return torch.softmax(torch.from_numpy(logits), dim=1).numpy()
 
     def _examples(self, inputs: Sequence[Any]) -> list[Encoded]:
+        wanted = {"classification": "a text", "tagging": "a list of words"}.get(self.config.kind, "a pair of texts")
+        for number, one in enumerate(inputs, start=1):
+            if isinstance(one, str) != (wanted == "a text") or (wanted == "a pair of texts" and len(one) != 2):
+                raise UserError(f"input {number:,} is not {wanted}, which a {self.config.kind} model takes")
+            if wanted == "a list of words" and not one:
+                raise UserError(f"input {number:,} is a sentence without words")
         if self.config.kind == "tagging":
             return self._encoder.encode([TaggedSentence(tuple(words), ("O",) * len(words)) for words in inputs])
         blank: Any = self.config.score_range[0] if self.config.kind == "regression" else self.config.labels[0]
