@@ -57,6 +57,8 @@ def test_centring_takes_out_what_a_language_shares():
     [
         (ClusterOptions(min_topic_size=100), "150 texts are too few for topics of 100"),
         (ClusterOptions(min_topic_size=1), "min_topic_size is 1"),
+        (ClusterOptions(min_topic_size=0), "min_topic_size is 0"),
+        (ClusterOptions(seed=-1), "clusters.seed is -1"),
         (ClusterOptions(topics=0), "topics is 0"),
     ],
 )

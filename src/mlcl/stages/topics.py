@@ -73,13 +73,14 @@ def run(config: Config) -> Path:
     from mlcl.core.files import atomic_directory, refuse_existing, write_json
     from mlcl.core.progress import console, step
     from mlcl.reports.topics_report import html_page
-    from mlcl.topics.cluster import centred, cluster
+    from mlcl.topics.cluster import centred, cluster, topic_size
     from mlcl.topics.labels import words_of
 
     out = Path(config.out)
     refuse_existing(out, config.overwrite)
     require("bertopic", EXTRA)
     documents = _documents(config)
+    topic_size(config.clusters, len(documents))  # refuses what does not fit before anything is encoded
     languages = [document.language for document in documents]
     with step(f"words of {len(documents):,} texts in {len(set(languages))} languages"):
         words = words_of([document.text for document in documents], languages, show_progress=True)

@@ -52,6 +52,25 @@ def centred(vectors: np.ndarray, languages: Sequence[str]) -> np.ndarray:
     return np.asarray(unit(rows))
 
 
+def topic_size(options: ClusterOptions, texts: int) -> int:
+    """Fewest texts of a topic among so many.
+
+    Raises:
+        UserError: options out of range, or too few texts for them.
+    """
+    size = int(np.clip(texts / 100, 10, 200)) if options.min_topic_size is None else options.min_topic_size
+    if size < 2 or (options.topics is not None and options.topics < 1):
+        raise UserError(f"min_topic_size is {size} and topics is {options.topics}; they must be at least 2 and 1")
+    if not 0 <= options.seed < 2**32:
+        raise UserError(f"clusters.seed is {options.seed}, it must be at least 0 and below 2^32")
+    if texts < max(2 * size, _NEIGHBOURS + 1):
+        raise UserError(
+            f"{texts} texts are too few for topics of {size}",
+            remedy="give more texts or lower clusters.min_topic_size",
+        )
+    return size
+
+
 def cluster(vectors: np.ndarray, words: Sequence[Sequence[str]], options: ClusterOptions) -> np.ndarray:
     """The topic of each text.
 
@@ -67,14 +86,7 @@ def cluster(vectors: np.ndarray, words: Sequence[Sequence[str]], options: Cluste
         UserError: BERTopic is not installed, too few texts, or no topic among them.
     """
     require("bertopic", EXTRA)
-    size = options.min_topic_size or int(np.clip(len(vectors) / 100, 10, 200))
-    if size < 2 or (options.topics is not None and options.topics < 1):
-        raise UserError(f"min_topic_size is {size} and topics is {options.topics}; they must be at least 2 and 1")
-    if len(vectors) < max(2 * size, _NEIGHBOURS + 1):
-        raise UserError(
-            f"{len(vectors)} texts are too few for topics of {size}",
-            remedy="give more texts or lower clusters.min_topic_size",
-        )
+    size = topic_size(options, len(vectors))
     from bertopic import BERTopic
     from hdbscan import HDBSCAN
     from sklearn.feature_extraction.text import CountVectorizer
