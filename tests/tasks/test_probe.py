@@ -189,7 +189,8 @@ def test_mistakes_in_options_and_data_are_one_clear_line(root):
         ({"shots": [0]}, r"shots=\[0\]: the smallest is 1"),
         ({"strengths": []}, r"strengths=\[\]: give one positive number or more"),
         ({"train_languages": ["fr"]}, "afrisenti: language 'fr' is not here .*there are: eng, amh, deu"),
-        ({"max_train_examples": 0}, "there are no examples to train on"),
+        ({"max_train_examples": 0}, "max_train_examples=0: the smallest is 1"),
+        ({"max_train_examples": -5}, "max_train_examples=-5: the smallest is 1"),
     ]
     for options, message in cases:
         with pytest.raises(UserError, match=message):

@@ -136,6 +136,8 @@ def needs_finetune(task: LabelledTask) -> NoReturn:
 def _check(options: ProbeOptions) -> None:
     if not options.strengths or min(options.strengths) <= 0:
         raise UserError(f"strengths={options.strengths}: give one positive number or more")
+    if options.max_train_examples is not None and options.max_train_examples < 1:
+        raise UserError(f"max_train_examples={options.max_train_examples}: the smallest is 1")
     if isinstance(options, ClassifierOptions):
         for name, least in (("neighbours", options.neighbours), ("shots", options.shots), ("draws", [options.draws])):
             if least and min(least) < 1:
