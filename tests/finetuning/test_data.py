@@ -43,6 +43,17 @@ def test_fewer_examples_are_drawn_anew_for_each_seed():
     assert len(data.train_for(0, 3, None)) == 6
 
 
+def test_the_floor_of_a_further_task_is_the_label_of_training():
+    def lopsided(language, split):
+        return [Example(f"{language} {split} {n}", "a" if n < 3 else "b") for n in range(8 if split == "train" else 4)]
+
+    data = read(labelled.task("classification", make=lopsided), further=[labelled.task("classification", "other")])
+    rows = {(row.task, row.code, row.metric): row for row in majority_rows(data)}
+    assert rows["made_up", "deu", "majority_accuracy"].value == 25, "b, where three of four are a"
+    gold = gold_of(next(part for part in data.tests if part.task.name == "other"))
+    assert rows["other", "eng", "majority_accuracy"].value == pytest.approx(100 * gold.count("b") / len(gold))
+
+
 def test_texts_that_are_held_out_in_another_language_are_not_trained_on():
     def shared(language, split):
         if language == "de":
@@ -67,6 +78,17 @@ def test_a_sample_of_the_tests_is_the_same_in_every_run_and_language():
     places = [[every.examples.index(one) for one in few.examples] for few, every in pairs]
     assert places[0] == places[1] == sorted(places[0])
     assert read(task, most=999) == whole
+
+
+def test_a_dev_set_that_was_cut_from_too_few_rows_chooses_nothing(capsys):
+    def few(language, split):
+        return [] if (language, split) == ("en", "dev") else labelled.classification(language, split)
+
+    assert read(labelled.task("classification", make=few)).dev == []
+    assert "made_up: no dev examples in eng" in capsys.readouterr().err
+    assert [part.name for part in read(labelled.task("classification", make=few), dev=["joint"]).dev] == [
+        "made_up deu dev"
+    ]
 
 
 def test_without_a_dev_split_nothing_chooses():

@@ -28,7 +28,7 @@ def test_xnli_reads_quotes_as_plain_characters_and_one_language_at_a_time(tmp_pa
     write(tmp_path / "xnli.dev.tsv", [*lines, "de\ttoo\tshort"])
     rows = RowCounter()
     assert list(xnli.labelled(tmp_path / "xnli.dev.tsv", "de", rows)) == [
-        LabelledRow('"Er', "neutral", 'sagte" es.', "7")
+        LabelledRow('"Er', "neutral", 'sagte" es.', "7", "21")
     ]
     assert rows.samples == [f"{tmp_path / 'xnli.dev.tsv'}:4: 3 fields, expected 19"]
     assert xnli.files(tmp_path) == dict.fromkeys(("de", "en"), {"dev": tmp_path / "xnli.dev.tsv"})
@@ -50,7 +50,7 @@ def test_pawsx_drops_rows_that_were_not_translated(tmp_path):
     write(folder / "en" / "dev_2k.tsv.gz", [header, '4\t"a\tb"\t1', "9\tc\td\t0", "12\te\tf\t0"])
     write(folder / "ko" / "dev_2k.tsv.gz", [header, "4\t가\x1c나\t다\t1", "9\tNS\t라\t0", "12\t마\tNS\t0"])
     rows = RowCounter()
-    assert list(pawsx.labelled(folder / "ko" / "dev_2k.tsv.gz", rows)) == [LabelledRow("가\x1c나", "1", "다", "4")]
+    assert list(pawsx.labelled(folder / "ko" / "dev_2k.tsv.gz", rows)) == [LabelledRow("가\x1c나", "1", "다", "4", "4")]
     assert rows.skipped == {"not translated (NS)": 2}
     found, rows = records("pawsx", tmp_path)
     assert [record.texts for record in found][:2] == [[("en", '"a'), ("ko", "가\x1c나")], [("en", 'b"'), ("ko", "다")]]

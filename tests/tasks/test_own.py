@@ -45,7 +45,10 @@ def test_classification_from_three_kinds_of_file(write):
     ]  # fmt: skip
     _, counted = read(task, "en")
     assert (dict(counted.skipped), counted.bad.total()) == ({"empty text": 1}, 1)
-    assert read(task, "deu")[0] == [Example("mit, Komma\nund Zeile", "bad"), Example("label", "good")]
+    assert read(task, "deu")[0] == [
+        Example("mit, Komma\nund Zeile", "bad", unit="1", item="test 1"),
+        Example("label", "good", unit="2", item="test 2"),
+    ]
     found, counted = read(task, "sw")
     assert found == [Example("x\u2028y", "good")]
     assert (counted.skipped["empty text"], counted.bad["no text"]) == (1, 1)
@@ -95,6 +98,8 @@ def test_a_file_of_labels_gives_their_order_and_those_that_training_lacks(write)
         ({"en/train.tsv": "sentence\tclass\nx\ty\n"}, r"columns are sentence, class"),
         ({"en/train.tsv": ""}, "empty"),
         ({"en/train.jsonl": "{nonsense\n"}, "not JSON"),
+        ({"en/train.tsv": "text\ttext\tlabel\nx\tz\ty\n"}, r"train\.tsv:1: the column 'text' comes twice"),
+        ({"labels.txt": "\n", "en/train.tsv": "text\tlabel\nx\ty\n"}, r"labels\.txt: it holds no label"),
         ({"en/train.jsonl": "[1]\n"}, "not a JSON object"),
         (
             {"en/train.tsv": "text\tlabel\nx\ty\n", "de/test.conll": "x\tO\n"},
@@ -114,6 +119,7 @@ def test_folders_that_are_no_task(write, files, message):
     ("files", "message"),
     [
         ({"de/test.tsv": "text\tlabel\nx\tunheard\n"}, r"test\.tsv.*label 'unheard' is unknown"),
+        ({"de/train.tsv": "text\tlabel\nx\tgood\nz\t\n"}, r"train\.tsv:3: label '' is unknown"),
         ({"xx-unknown-tag/test.tsv": "text\tlabel\nx\tgood\n"}, "xx"),
     ],
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from mlcl.core.languages import canonical
 from mlcl.core.progress import console, warn
 from mlcl.tasks._labelled import Example, Examples, LabelledTask, Language, Split, TaggedSentence
 from mlcl.tasks._own import is_own, own_task
-from mlcl.tasks._splits import text_key
+from mlcl.tasks._splits import keys_of
 from mlcl.tasks._tagging import restricted
 from mlcl.tasks._transfer import chosen
 
@@ -51,17 +52,25 @@ class TaskData:
 
     Attributes:
         task: The task that is trained.
-        train_languages: Languages of the training examples.
-        train: The training examples of all of them, in order.
+        train_parts: The training examples of each language.
         dev: What chooses the checkpoint; empty where there is no dev split.
         tests: What is measured at the end; of this task first, then of the further ones.
     """
 
     task: LabelledTask
-    train_languages: list[Language]
-    train: Examples
+    train_parts: list[Part]
     dev: list[Part]
     tests: list[Part]
+
+    @property
+    def train_languages(self) -> list[Language]:
+        """Languages of the training examples."""
+        return [part.language for part in self.train_parts]
+
+    @cached_property
+    def train(self) -> Examples:
+        """The training examples of all languages, in order."""
+        return [example for part in self.train_parts for example in part.examples]  # type: ignore[return-value]
 
     def train_for(self, seed: int, shots: int | None, most: int | None) -> Examples:
         """The training examples of one seed: all, `shots` of each label, or at most `most`."""
@@ -116,31 +125,33 @@ def read_data(
     Raises:
         UserError: unknown languages, missing splits, empty texts, or training labels that are all alike.
     """
-    there = task.languages(root)
-    learned = chosen(task, root, there, _wanted(train), "train") if train else []
-    tested = chosen(task, root, there, _wanted(evaluate), "test")
+    known = task.languages(root)
+    learned = chosen(task, root, known, _wanted(train), "train") if train else []
+    tested = chosen(task, root, known, _wanted(evaluate), "test")
     parts = [_read(task, root, language, "train") for language in learned]
     _check_variety(task, parts)
     choosing = []
     if train:
         named = {TRAIN: learned, JOINT: tested}.get(dev[0] if len(dev) == 1 else "")
-        choosing = chosen(task, root, there, dev, "dev") if named is None else named
+        choosing = chosen(task, root, known, dev, "dev") if named is None else named
     dev_parts = [_read(task, root, language, "dev") for language in choosing if "dev" in language.splits]
+    dev_parts = [part for part in dev_parts if part.examples]  # a tenth of a few rows may be none
     if len(dev_parts) < len(choosing):
-        lacking = ", ".join(language.code for language in choosing if "dev" not in language.splits)
-        warn(f"{task.name}: no dev split in {lacking}")
+        there = [part.language for part in dev_parts]
+        warn(f"{task.name}: no dev examples in {', '.join(one.code for one in choosing if one not in there)}")
     tests = [_read(task, root, language, "test") for language in tested]
     for other in further:
         tests += _further_tests(task, other, root, evaluate)
     dev_parts = _apart(dev_parts, tests)
     parts = _apart(parts, [*dev_parts, *tests])
     _check_variety(task, parts)
-    examples: Any = [example for part in parts for example in part.examples]
-    return TaskData(task, learned, examples, _sampled(dev_parts, most), _sampled(tests, most))
+    return TaskData(task, parts, _sampled(dev_parts, most), _sampled(tests, most))
 
 
 def _apart(parts: list[Part], held_out: Sequence[Part]) -> list[Part]:
-    """The parts without texts that are held out in another language or task; within one, its reader sees to that.
+    """The parts without what is held out in another language or task: texts, and in the same task their translations.
+
+    Within a language its reader sees to that.
 
     Raises:
         UserError: nothing is left of a part.
@@ -148,17 +159,26 @@ def _apart(parts: list[Part], held_out: Sequence[Part]) -> list[Part]:
     places: dict[tuple[str, ...], set[tuple[str, str]]] = {}
     for other in held_out:
         for example in other.examples:
-            places.setdefault(text_key(example), set()).add((other.task.name, other.language.code))
+            for key in _keys(other, example):
+                places.setdefault(key, set()).add((other.task.name, other.language.code))
     kept = []
     for part in parts:
         own = {(part.task.name, part.language.code)}
-        examples: Any = [example for example in part.examples if places.get(text_key(example), own) <= own]
+        examples: Any = [
+            example for example in part.examples if all(places.get(key, own) <= own for key in _keys(part, example))
+        ]
         if dropped := len(part.examples) - len(examples):
-            console.print(f"  [dim]{part.name}: {dropped:,} x text also held out in another language[/dim]")
+            console.print(f"  [dim]{part.name}: {dropped:,} x text or translation held out in another language[/dim]")
         if not examples:
             raise UserError(f"{part.name}: every text is also held out in another language", remedy="check the files")
         kept.append(replace(part, examples=examples))
     return kept
+
+
+def _keys(part: Part, example: Any) -> list[tuple[str, ...]]:
+    """What may not be both in training and held out; items mean something within their task only."""
+    text, *items = keys_of(example)
+    return [text, *((part.task.name, *item) for item in items)]
 
 
 def _sampled(parts: list[Part], most: int | None) -> list[Part]:
@@ -204,8 +224,8 @@ def _read(task: LabelledTask, root: Path, language: Language, split: Split) -> P
     name = f"{task.name} {language.code} {split}"
     for reason, number in [*rows.bad.items(), *rows.skipped.items()]:
         console.print(f"  [dim]{name}: {number:,} x {reason}[/dim]")
-    if not examples:
-        raise UserError(f"{name} has no examples", remedy="check the file")
+    if not examples and split != "dev":
+        raise UserError(f"{name} has no examples", remedy="check the file, or add rows where it is cut from others")
     for number, example in enumerate(examples, start=1):
         if _is_empty(example):
             raise UserError(f"{name}: example {number:,} is an empty text", remedy="take it out of the file")

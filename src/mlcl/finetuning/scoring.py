@@ -16,7 +16,7 @@ from mlcl.finetuning.model import MLCTaskModel
 from mlcl.finetuning.prediction import predict
 from mlcl.finetuning.retrieval import METRICS, mean_average_precision, retrieval_rows
 from mlcl.tasks import Result
-from mlcl.tasks._labelled import Example, Kind, TaggedSentence
+from mlcl.tasks._labelled import Example, Examples, Kind, TaggedSentence
 from mlcl.tasks._metrics import accuracy, macro_f1, measure, span_f1
 from mlcl.tasks._statistics import bootstrap_mean, spearman
 
@@ -87,18 +87,18 @@ def majority_rows(data: TaskData) -> list[Result]:
     for part in data.tests:
         if part.task.kind in ("regression", "retrieval"):
             continue
-        predicted = [_floor(data, part, example) for example in part.examples]
+        predicted = _floor(data.train or part.examples, part.examples)
         for metric in _metrics(part):
             row = _row(part, metric, predicted)
             rows.append(replace(row, direction="floor", metric=f"majority_{metric}"))
     return rows
 
 
-def _floor(data: TaskData, part: Part, example: Example | TaggedSentence) -> Any:
-    if isinstance(example, TaggedSentence):
-        return ["O"] * len(example.words)
-    counts = Counter(other.label for other in data.train or part.examples if isinstance(other, Example))
-    return counts.most_common(1)[0][0]
+def _floor(known: Examples, examples: Examples) -> list[Any]:
+    """`O` for every word, or the most frequent label of the known examples for every text."""
+    counts = Counter(example.label for example in known if isinstance(example, Example))
+    label = counts.most_common(1)[0][0] if counts else None
+    return [["O"] * len(one.words) if isinstance(one, TaggedSentence) else label for one in examples]
 
 
 def _metrics(part: Part) -> list[str]:

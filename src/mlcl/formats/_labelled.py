@@ -25,12 +25,14 @@ class LabelledRow(NamedTuple):
         label: Its label.
         pair: The second text.
         unit: What a split must not cut through; the text itself where it is empty.
+        item: Names the row among those of its file, and is the same in all languages; empty where nothing does.
     """
 
     text: str
     label: str
     pair: str | None = None
     unit: str = ""
+    item: str = ""
 
 
 def checked(

@@ -77,7 +77,7 @@ def _numbered(file: Path, units: dict[str, str], rows: RowCounter) -> Iterator[t
         elif pair_id not in units:
             rows.bad_row(file, line, f"the English file has no pair {pair_id}")
         else:
-            yield line, LabelledRow(first, label, second, units[pair_id])
+            yield line, LabelledRow(first, label, second, units[pair_id], pair_id)
 
 
 def _sibling(file: Path, code: str) -> Path:

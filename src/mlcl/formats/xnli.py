@@ -70,9 +70,9 @@ def files(path: Path) -> dict[str, dict[str, Path]]:
 
 
 def labelled(file: Path, code: str, rows: RowCounter) -> Iterator[LabelledRow]:
-    """The pairs of one language, premise first; the unit is the premise, which is parallel over the languages."""
+    """The pairs of one language, premise first; the unit is the premise and the item the pair, in all languages."""
     numbered = (
-        (line, LabelledRow(row[_PREMISE], row[_LABEL], row[_HYPOTHESIS], row[_PROMPT]))
+        (line, LabelledRow(row[_PREMISE], row[_LABEL], row[_HYPOTHESIS], row[_PROMPT], row[_PAIR]))
         for line, row in _rows(file, code, rows)
     )
     yield from checked(numbered, LABELS, file, rows)

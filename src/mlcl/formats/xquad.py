@@ -93,11 +93,11 @@ def files(path: Path) -> Files:
 
 
 def labelled(file: Path, code: str, rows: RowCounter) -> Iterator[LabelledRow]:
-    """Question, key of the paragraph that answers it, that paragraph, its article."""
+    """Question, key of the paragraph that answers it, that paragraph, its article, the id of the question."""
     reading = _parse(file, code, canonical(code))
-    for question, key in reading.questions.values():
+    for item, (question, key) in reading.questions.items():
         if question.strip() and reading.paragraphs[key].strip():
-            yield LabelledRow(question, key, reading.paragraphs[key], str(reading.articles[key]))
+            yield LabelledRow(question, key, reading.paragraphs[key], str(reading.articles[key]), item)
         else:
             rows.skip("empty text")
 

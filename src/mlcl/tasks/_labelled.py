@@ -34,12 +34,14 @@ class Example:
             languages.
         pair: The second text; for retrieval the passage that answers `text`.
         unit: What a split must not cut through: the premise, the document, the row that is parallel over languages.
+        item: The same for a row and its translations, and for nothing else; empty where the data set does not say it.
     """
 
     text: str
     label: str | float
     pair: str | None = None
     unit: str = ""
+    item: str = ""
 
 
 @dataclass(frozen=True, slots=True)

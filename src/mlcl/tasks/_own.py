@@ -12,8 +12,10 @@ task is:
     text, pair, score       regression            Spearman's correlation
     .conll                  tagging               F1 of spans
 
-A further column `unit` names what a cut must not go through (a document, a premise); other columns are not read. The
-labels are those of the training files; `labels.txt`, one a line, may give them and their order instead.
+A further column `unit` names what a cut must not go through (a document, a premise). A column `id` names the row among
+those of its part, and is the same for its translations in other languages; without `unit`, a cut keeps rows of one id
+on one side. Other columns are not read. The labels are those of the training files; `labels.txt`, one a line, may give
+them and their order instead.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -118,6 +121,8 @@ def _kind(file: Path) -> Kind:
     if _suffix(file) == ".conll":
         return "tagging"
     there = _columns(file)
+    if twice := [name for name, number in Counter(there).items() if number > 1 and name]:
+        raise UserError(f"the column {twice[0]!r} comes twice", path=file, line=1, remedy="rename one of them")
     for kind, wanted in _COLUMNS.items():
         if set(wanted) <= set(there):
             return kind
@@ -131,6 +136,8 @@ def _labels(path: Path, files: Files, kind: Kind) -> tuple[str, ...]:
     """The labels, or the entity types, of the training files: those that are there, else all files."""
     if (path / "labels.txt").is_file():
         lines = [(line or "").strip() for _, line in read_lines(path / "labels.txt")]
+        if not any(lines):
+            raise UserError("it holds no label", path=path / "labels.txt", remedy="write one a line, or delete it")
         return tuple(dict.fromkeys(line for line in lines if line))
     training = [parts["train"] for parts in files.values() if "train" in parts]
     found: set[str] = set()
@@ -140,7 +147,7 @@ def _labels(path: Path, files: Files, kind: Kind) -> tuple[str, ...]:
             found |= {tag[2:] for tag in tags if tag[:2] in ("B-", "I-")}
         else:
             found |= {row["label"] for _, row in _rows(file, RowCounter())}
-    return tuple(sorted(found))
+    return tuple(sorted(found - {""}))  # a row without a label is a mistake, and `checked` names its line
 
 
 def _parse(
@@ -152,7 +159,7 @@ def _parse(
     if kind == "regression":
         return _scored(file, rows)
     numbered = (
-        (line, LabelledRow(row["text"], row["label"], row["pair"] if kind == "pair" else None, row.get("unit", "")))
+        (line, LabelledRow(row["text"], row["label"], row["pair"] if kind == "pair" else None, *_names(row)))
         for line, row in _rows(file, rows)
     )
     return (Example(*row) for row in checked(numbered, labels, file, rows))
@@ -169,7 +176,13 @@ def _scored(file: Path, rows: RowCounter) -> Iterator[Example]:
         if not row["text"].strip() or not row["pair"].strip():
             rows.skip("empty text")
             continue
-        yield Example(row["text"], score, row["pair"], row.get("unit", ""))
+        yield Example(row["text"], score, row["pair"], *_names(row))
+
+
+def _names(row: Mapping[str, str]) -> tuple[str, str]:
+    """The unit and the item of a row."""
+    item = row.get("id", "").strip()
+    return row.get("unit", "") or item, item
 
 
 def _rows(file: Path, rows: RowCounter) -> Iterator[tuple[int, dict[str, str]]]:

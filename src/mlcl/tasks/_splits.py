@@ -15,12 +15,14 @@ What the splits are, by the parts that a language has:
 | test              |                       |                       | test            |
 
 A hash of the unit decides, so a cut is the same on every machine, and a unit that is parallel over languages falls on
-the same side in all of them. A row of train or dev whose text also stands in a later split is left out and counted.
+the same side in all that publish the same parts. A row of train or dev whose text also stands in a later split is left
+out and counted; whoever trains on several languages leaves out what is held out in another (`without_translations`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -125,13 +127,28 @@ def _read_split(
     for later in wanted[1:]:
         kept = without(kept, members[later], f"{split}: text also in {later}", rows)
     rows.good(len(kept))
-    return kept  # type: ignore[return-value]
+    return [_of_part(example, places[split][0]) for example in kept]  # type: ignore[return-value]
+
+
+def _of_part(example: Example | TaggedSentence, part: str) -> Example | TaggedSentence:
+    """The same with the published part in its item, for data sets number the rows of each part anew."""
+    return replace(example, item=f"{part} {example.item}") if isinstance(example, Example) and example.item else example
 
 
 def without(examples: Any, others: Iterable[Any], reason: str, rows: RowCounter) -> Any:
     """The examples whose text is not among those of the others; the number of the rest goes to `rows`."""
     taken = {text_key(example) for example in others}
-    kept = [example for example in examples if text_key(example) not in taken]
+    return _counted(examples, [example for example in examples if text_key(example) not in taken], reason, rows)
+
+
+def without_translations(examples: Any, others: Iterable[Any], reason: str, rows: RowCounter) -> Any:
+    """The same for others in other languages: translations of theirs are left out as well, where items name them."""
+    taken = {key for example in others for key in keys_of(example)}
+    kept = [example for example in examples if taken.isdisjoint(keys_of(example))]
+    return _counted(examples, kept, reason, rows)
+
+
+def _counted(examples: Any, kept: Any, reason: str, rows: RowCounter) -> Any:
     if len(kept) < len(examples):
         rows.skip(reason, len(examples) - len(kept))
     return kept
@@ -140,6 +157,12 @@ def without(examples: Any, others: Iterable[Any], reason: str, rows: RowCounter)
 def _percentile(task: str, example: Example | TaggedSentence) -> int:
     unit = example.unit if isinstance(example, Example) and example.unit else "\n".join(text_key(example))
     return key_hash(f"{task}\n{unit}") % 100
+
+
+def keys_of(example: Example | TaggedSentence) -> list[tuple[str, ...]]:
+    """What an example shares with every other of the same text, and with its own translations."""
+    item = ("the item", example.item, "") if isinstance(example, Example) and example.item else None  # texts are 1 or 2
+    return [text_key(example)] if item is None else [text_key(example), item]
 
 
 def text_key(example: Example | TaggedSentence) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from mlcl.core.progress import console
 from mlcl.formats._aligned import select
 from mlcl.tasks import TaskOptions
 from mlcl.tasks._labelled import Example, Examples, LabelledTask, Language, Split
-from mlcl.tasks._splits import without
+from mlcl.tasks._splits import without_translations
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,10 @@ def load(task: LabelledTask, root: Path, options: TransferOptions) -> TransferDa
     everything = [example for examples in test.values() for example in examples]
     joint = [language for language in tested if "dev" in language.splits]
     dev = _together(task, root, joint if options.selection == "joint" else fitted, "dev", rows)
-    dev = without(dev, everything, "dev: text also in test of another language", rows)
+    dev = without_translations(dev, everything, "dev: text also in test of another language", rows)
     train = _together(task, root, fitted, "train", rows)
-    train = without(train, [*dev, *everything], "train: text also in dev or test of another language", rows)
+    held_out = [*dev, *everything]
+    train = without_translations(train, held_out, "train: text also in dev or test of another language", rows)
     if options.max_train_examples is not None and options.max_train_examples < len(train):
         train = random.Random(options.seed).sample(train, options.max_train_examples)
     data = TransferData(
@@ -113,17 +114,18 @@ def chosen(
     Raises:
         UserError: a language is not there, or lacks the split.
     """
+    path = None if root == Path() else root  # a folder of one's own needs no root
     by_code = {language.code: language for language in there}
     try:
         codes = select({code: language.tag for code, language in by_code.items()}, wanted, Path(root))
     except UserError as error:
-        raise UserError(f"{task.name}: {error.what}", path=error.path, remedy=error.remedy) from error
+        raise UserError(f"{task.name}: {error.what}", path=error.path and path, remedy=error.remedy) from error
     found = [by_code[code] for code in codes if split in by_code[code].splits]
     missing = [code for code in codes if split not in by_code[code].splits]
     if missing and (wanted is not None or not found):
         raise UserError(
             f"{task.name}: {', '.join(missing)} has no {split} part",
-            path=root,
+            path=path,
             remedy=f"with one: {', '.join(one.code for one in there if split in one.splits) or 'none'}",
         )
     return found
