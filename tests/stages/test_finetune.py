@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -116,6 +117,58 @@ def test_ways_of_fitting(words, tmp_path, task, flags, direction, train_language
         assert "no zero-shot transfer" in (tmp_path / "out" / "results.md").read_text(encoding="utf-8")
 
 
+@pytest.fixture
+def pairs(tasks, monkeypatch):
+    """Pairs that are parallel over the two languages; the training set of German lacks one."""
+
+    def make(language, split):
+        found = labelled.pairs("en", split)
+        other = labelled.pairs(language, split)
+        items = [
+            replace(one, label=english.label, item=f"{split} {n}")
+            for n, (one, english) in enumerate(zip(other, found, strict=True))
+        ]
+        return items[1:] if (language, split) == ("de", "train") else items
+
+    tasks["pair"] = labelled.task("pair", "made_up_pair", make=make)
+
+
+@pytest.mark.parametrize("method", ["full", "frozen"])
+def test_mixed_sides(words, pairs, tmp_path, capsys, method):
+    flags = ["--train-language", "all", "--mixed-sides", "1", "--training.epochs", "1", "--seeds", "2"]
+    assert main(words("made_up_pair", *flags, "--tuning.method", method)) == 0
+    out = tmp_path / "out"
+    rows = [row for row in read(out / "results.json") if row["direction"] != "floor"]
+    assert {row["direction"] for row in rows} == {f"{method}, 1 mixed sides"}
+    assert {row["split"] for row in rows} == {"test"}
+    said = "second text of another language, 1 x kept: in no other language"
+    assert capsys.readouterr().err.count(said) == 2
+    text = (out / "results.md").read_text(encoding="utf-8")
+    assert "For 100 % of the training examples" in text
+    assert "1 x kept: in no other language" in text
+
+
+def test_each_seed_mixes_anew_and_none_takes_the_features_of_another(words, pairs, monkeypatch):
+    from mlcl.stages import _finetune_seeds
+
+    fitted, fit = [], _finetune_seeds.fit
+
+    def watched(model, train, *more, **named):
+        fitted.append([tuple(map(tuple, one.ids)) for one in train])
+        assert named["cache"] is None
+        return fit(model, train, *more, **named)
+
+    monkeypatch.setattr(_finetune_seeds, "fit", watched)
+    flags = ["--train-language", "all", "--mixed-sides", "0.5", "--training.epochs", "1", "--seeds", "2"]
+    assert main(words("made_up_pair", *flags, "--tuning.method", "frozen")) == 0
+    assert fitted[0] != fitted[1]
+
+
+def test_few_shot_methods_choose_no_checkpoint(words, tmp_path):
+    assert main(words("made_up_classification", "--tuning.method", "prototypes", "--shots", "4")) == 0
+    assert "checkpoint was chosen" not in (tmp_path / "out" / "results.md").read_text(encoding="utf-8")
+
+
 def test_retrieval_makes_an_encoder(words, tmp_path, capsys):
     assert main(words("made_up_retrieval", "--seeds", "2")) == 0
     out = tmp_path / "out"
@@ -153,6 +206,8 @@ def test_labels_of_ones_own(tiny_model, tmp_path, capsys):
     with (tmp_path / "mine" / "de" / "test.tsv").open("a", encoding="utf-8") as file:
         file.write("noch eine\tc\n")
     capsys.readouterr()
+    assert main([*flags, "--out", str(tmp_path / "again"), "--train-language", "fr"]) == 2
+    assert "error: mine: language 'fr' is not here (there are: en, de)" in capsys.readouterr().err
     assert main([*flags, "--out", str(tmp_path / "again")]) == 2
     assert "test.tsv:4: label 'c' is unknown (labels: a, b)" in capsys.readouterr().err
     flags[flags.index("--task") + 1] = "xnli"
@@ -165,13 +220,14 @@ def test_label_descriptions_come_from_a_file(words, tmp_path, capsys):
     file.write_text("a: [the page was deleted, die seite]\nb: your password\n", encoding="utf-8")
     flags = ["--tuning.method", "zero-shot", "--label-descriptions", str(file)]
     assert main(words("made_up_classification", *flags)) == 0
-    file.write_text("a: the page\n", encoding="utf-8")
-    capsys.readouterr()
-    assert main(words("made_up_classification", *flags, "--overwrite")) == 2
-    assert "b not described" in capsys.readouterr().err
+    for text in ("a: the page\n", "a: the page\nb:\n", "a: the page\nb: []\n"):
+        file.write_text(text, encoding="utf-8")
+        capsys.readouterr()
+        assert main(words("made_up_classification", *flags, "--overwrite", "--model", "nowhere/at/all")) == 2
+        assert "b not described" in capsys.readouterr().err, "before a model is looked for"
 
 
-def test_a_run_that_is_stopped_goes_on(words, tmp_path, capsys, monkeypatch):
+def test_a_run_that_is_stopped_goes_on(words, tasks, tmp_path, capsys, monkeypatch):
     steady = words("made_up_tagging", "--seeds", "2")
     assert main(steady) == 0
     expected = read(tmp_path / "out" / "results.json")
@@ -198,6 +254,19 @@ def test_a_run_that_is_stopped_goes_on(words, tmp_path, capsys, monkeypatch):
     assert "an unfinished run lies here" in capsys.readouterr().err
     assert main([*steady, "--resume", "--training.epochs", "4"]) == 2
     assert "started with another training" in capsys.readouterr().err
+    assert main([*steady, "--resume", "--keep", "all"]) == 2, "the model of the first seed alone was kept"
+    assert "started with another keep" in capsys.readouterr().err
+    for wrong in (["--overwrite", "--head", "cosine"], ["--overwrite", "--evaluate", "sw"]):
+        assert main([*steady, *wrong]) == 2
+        assert list((tmp_path / "out.unfinished").glob("seed-0/done.json")), "a mistake deletes nothing"
+    with monkeypatch.context() as changed:
+        fewer = tasks["tagging"].read
+        changed.setitem(
+            tasks, "tagging", replace(tasks["tagging"], read=lambda *where: fewer(*where)[1:])
+        )  # a sentence has been taken out
+        capsys.readouterr()
+        assert main([*steady, "--resume"]) == 2
+        assert "started with another data (files have changed)" in capsys.readouterr().err
     calls.clear()
     assert main([*steady, "--resume"]) == 0
     assert len(calls) == 2, "the first seed and the first epoch of the second are done"
@@ -223,11 +292,25 @@ def test_a_run_that_is_stopped_goes_on(words, tmp_path, capsys, monkeypatch):
         ("made_up_classification", ["--label-descriptions", "x.yaml"], "for --tuning.method zero-shot"),
         ("made_up_classification", ["--tuning.method", "prototypes", "--head", "token"], "makes a sentence head"),
         ("made_up_classification", ["--resume"], "no run to resume"),
+        ("made_up_classification", ["--seed", "-1"], "seed is -1"),
+        ("made_up_classification", ["--train-language", "[]"], "train_language names no language"),
+        ("made_up_classification", ["--evaluate", "[]"], "evaluate names no language"),
+        ("made_up_classification", ["--max-examples", "1"], "1 training examples of seed 0 have the one label"),
+        ("made_up_regression", ["--max-examples", "1"], "have the one label"),
+        ("made_up_classification", ["--tuning.method", "prototypes", "--dev", "joint"], "no checkpoints to choose"),
+        ("made_up_pair", ["--mixed-sides", "1.5"], "mixed_sides is 1.5, it must be in [0, 1]"),
+        ("made_up_pair", ["--mixed-sides", "-0.1"], "mixed_sides is -0.1, it must be in [0, 1]"),
+        ("made_up_pair", ["--mixed-sides", ".nan"], "mixed_sides is nan, it must be in [0, 1]"),
+        ("made_up_pair", ["--mixed-sides", "0.5"], "needs two training languages or more, this run has eng alone"),
+        ("made_up_pair", ["--mixed-sides", "0.5", "--train-language", "all"], "which rows of made_up_pair translate"),
+        ("made_up_tagging", ["--mixed-sides", "0.5", "--train-language", "all"], "made_up_tagging is a tagging task"),
+        ("made_up_classification", ["--tuning.method", "zero-shot", "--label-descriptions", "no.yaml"], "no such file"),
         ("tatoeba", [], "'tatoeba' has no labels to learn"),
         ("made_up_regression", ["--training.class-weights", "true"], "class_weights weigh labels"),
         ("made_up_retrieval", ["--tuning.method", "frozen"], "leaves nothing to train"),
         ("made_up_retrieval", ["--head", "cosine"], "cosine head does not fit a retrieval task"),
         ("made_up_regression", ["--tuning.method", "frozen"], "leaves nothing to train"),
+        ("made_up_classification", ["--model", "tfidf"], "nothing to tune"),
         ("made_up_classification", ["--model", "nowhere/at/all"], "no such model folder"),
     ],
 )

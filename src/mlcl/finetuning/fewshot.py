@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlcl.core.errors import UserError, require
+from mlcl.core.errors import require
 from mlcl.core.hardware import bf16_pays
 from mlcl.core.progress import track
 from mlcl.finetuning.encoding import Encoded, ExampleEncoder
 from mlcl.finetuning.model import MLCTaskModel
 from mlcl.finetuning.prediction import with_features
+from mlcl.finetuning.settings import check_descriptions
 from mlcl.model.packing import pack
 from mlcl.objectives import info_nce
 from mlcl.tasks._labelled import Example
@@ -52,14 +53,8 @@ def zero_shot(model: MLCTaskModel, encoder: ExampleEncoder, descriptions: Mappin
         UserError: a label without a description, or a description of no label.
     """
     labels = model.config.labels
-    missing, unknown = set(labels) - set(descriptions), set(descriptions) - set(labels)
-    if missing or unknown:
-        wrong = [f"{', '.join(sorted(missing))} not described"] if missing else []
-        wrong += [f"{', '.join(sorted(unknown))} no label of the task"] if unknown else []
-        raise UserError(f"label descriptions: {'; '.join(wrong)}", remedy=f"the labels are {', '.join(labels)}")
+    check_descriptions(labels, descriptions)
     texts = [Example(text, label) for label in labels for text in descriptions[label]]
-    if blank := next((example.label for example in texts if not example.text.strip()), None):
-        raise UserError(f"the description of {blank!r} is empty")
     prototypes(model, encoder.encode(texts))  # type: ignore[arg-type]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mlcl.core.errors import UserError
 from mlcl.finetuning import fewshot
 from mlcl.finetuning.encoding import Encoded, ExampleEncoder
 from mlcl.finetuning.model import MLCTaskModel
@@ -73,6 +74,8 @@ def new_model(
     if task.kind == "regression":
         scores = [float(example.label) for example in train if isinstance(example, Example)]
         score_range = (min(scores), max(scores))
+        if score_range[0] == score_range[1]:
+            raise UserError(f"all training scores of {task.name} are {score_range[0]:g}: there is nothing to learn")
     labels = {"regression": ("score",), "retrieval": ("passage",), "tagging": task.tags}.get(task.kind, task.labels)
     return MLCTaskModel.on_top_of(
         mlc,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -111,6 +112,26 @@ def check(tuning: Tuning, settings: FitSettings) -> None:
         require("peft", "peft")
     if tuning.method == "contrastive":
         require("sklearn", "probes")
+
+
+def check_descriptions(labels: Sequence[str], descriptions: Mapping[str, Sequence[str]]) -> None:
+    """Refuse descriptions that are not those of the labels.
+
+    Args:
+        labels: The labels of the task.
+        descriptions: Label -> texts.
+
+    Raises:
+        UserError: a label without a description, a description of no label, or an empty one.
+    """
+    missing = [label for label in labels if not descriptions.get(label)]
+    wrong = [f"{', '.join(missing)} not described"] if missing else []
+    if unknown := sorted(set(descriptions) - set(labels)):
+        wrong.append(f"{', '.join(unknown)} no label of the task")
+    if wrong:
+        raise UserError(f"label descriptions: {'; '.join(wrong)}", remedy=f"the labels are {', '.join(labels)}")
+    if blank := next((label for label in labels if not all(text.strip() for text in descriptions[label])), None):
+        raise UserError(f"the description of {blank!r} is empty")
 
 
 def head_for(kind: Kind, head: str | None = None) -> str:

@@ -24,11 +24,13 @@ from mlcl.finetuning.data import Part, TaskData
 from mlcl.finetuning.encoding import Encoded, ExampleEncoder
 from mlcl.finetuning.fit import Dev, FitReport, fit, fit_few_shot, new_model
 from mlcl.finetuning.loading import load_encoder, load_tokenizer, longest_input
+from mlcl.finetuning.mixing import mixed
 from mlcl.finetuning.model import MLCTaskModel
 from mlcl.finetuning.scoring import headline, test_rows, untuned_rows
 from mlcl.finetuning.settings import FEW_SHOT
 from mlcl.stages._models import named_models
 from mlcl.tasks import Result
+from mlcl.tasks._labelled import Example, Examples
 
 if TYPE_CHECKING:
     from mlcl.stages.finetune import Config
@@ -71,7 +73,7 @@ class Seeds:
     def _run(self, seed: int, folder: Path) -> None:
         config, data = self.config, self.data
         set_seed(seed)
-        examples = data.train_for(seed, config.shots, config.max_examples)
+        examples, mixed_examples = self._examples(seed)
         mlc = load_encoder(self.place)
         longest = longest_input(mlc, self.tokenizer, config.training.max_length)
         model = new_model(mlc, data.task, examples, config.head, config.tuning, config.training)
@@ -91,9 +93,22 @@ class Seeds:
             self._save(model, folder / "model")
         found = [{**asdict(row), **self.about, "seed": seed} for row in rows]
         floor_rows = [{**asdict(row), **self.about, "direction": "floor"} for row in floor]
-        write_json(folder / "done.json", {"rows": found, "run": asdict(report), "floor": floor_rows})
+        done = {"rows": found, "run": asdict(report), "floor": floor_rows, "mixed": mixed_examples}
+        write_json(folder / "done.json", done)
         for checkpoint in folder.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
+
+    def _examples(self, seed: int) -> tuple[Examples, dict[str, int]]:
+        """The training examples of a seed, and what mixing the sides of pairs did to how many of them."""
+        config, data = self.config, self.data
+        examples = data.train_for(seed, config.shots, config.max_examples)
+        if not config.mixed_sides:
+            return examples, {}
+        pairs = [example for example in examples if isinstance(example, Example)]
+        found, counts = mixed(pairs, data.train, config.mixed_sides, seed)
+        said = ", ".join(f"{number:,} x {what}" for what, number in counts.most_common())
+        console.print(f"  [dim]mixed sides: {said or 'none'}[/dim]", soft_wrap=True)
+        return found, dict(counts.most_common())
 
     def _fit(
         self, model: MLCTaskModel, encoder: ExampleEncoder, train: list[Encoded], seed: int, folder: Path
@@ -104,7 +119,7 @@ class Seeds:
             return fit_few_shot(model, train, config.tuning, config.training, seed=seed, **few)  # type: ignore[arg-type]
         sets = [self._encode(part, encoder) for part in parts]
         dev = Dev(sets, lambda number, predicted: headline(parts[number], predicted)) if sets else None
-        same_for_all_seeds = config.shots is None and config.max_examples is None
+        same_for_all_seeds = config.shots is None and config.max_examples is None and not config.mixed_sides
         cache = self._features if same_for_all_seeds else None
         return fit(model, train, dev, config.tuning, config.training, seed=seed, folder=folder, cache=cache)
 

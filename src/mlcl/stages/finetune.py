@@ -15,7 +15,9 @@ from mlcl.core.errors import UserError
 from mlcl.core.files import atomic_directory, read_json, refuse_existing, write_json
 from mlcl.core.progress import console, print_table, results, step
 from mlcl.core.settings import read_settings
-from mlcl.finetuning.settings import FEW_SHOT, FitSettings, Tuning, check, head_for
+from mlcl.finetuning.settings import FEW_SHOT, FitSettings, Tuning, check, check_descriptions, head_for
+from mlcl.stages._models import named_models
+from mlcl.tasks._labelled import Example
 
 if TYPE_CHECKING:
     from mlcl.finetuning.data import TaskData
@@ -38,6 +40,10 @@ class Config:
     """Folder that holds the published data sets; not needed for a folder of your own."""
     train_language: list[str] = field(default_factory=lambda: ["en"])
     """Languages whose labels are fitted on, as tags or the data set's codes; `all` is translate-train."""
+    mixed_sides: float = 0.0
+    """Share of the training examples, in [0, 1], whose second text is drawn, anew for each seed, from another training
+    language: for pairs that are translated row by row (xnli, pawsx, stsb_supervised, xquad, or a folder of your own
+    with a column id). Dev and test sets stay as they are."""
     evaluate: list[str] = field(default_factory=lambda: ["all"])
     """Languages to test."""
     evaluate_tasks: list[str] = field(default_factory=list)
@@ -74,23 +80,46 @@ class Config:
 
 
 def run(config: Config) -> Path:
-    """Fit and test once per seed, write OUT, and return it.
+    """Fit and test once per seed, write OUT, print the tables, and return OUT.
 
     Raises:
         UserError: settings or data that do not fit; before the model is loaded where that can be known.
     """
-    out, work = Path(config.out), Path(config.out).with_name(Path(config.out).name + ".unfinished")
-    _check(config)
+    out = Path(config.out)
+    try:
+        transfer = fit_and_test(config)
+    except KeyboardInterrupt:
+        if (work := _work(out)).exists():
+            console.print(f"stopped; what is done lies in {work}: continue with --resume", soft_wrap=True)
+        raise
+    for title, header, rows in transfer.tables():
+        print_table(title, header, rows)
+    results.print(f"report: {escape(str(out / 'report.html'))}", soft_wrap=True)
+    return out
+
+
+def fit_and_test(config: Config) -> Transfer:
+    """Everything but what `run` prints; the same errors."""
+    out = Path(config.out)
+    work = _work(out)
+    if named_models([config.model])[0].is_baseline:
+        raise UserError(f"{config.model} is a baseline of n-grams, which has nothing to tune", remedy="give an encoder")
+    _check(config)  # before any file is looked for
     _may_write(config, out, work)
-    data = _read(config)
-    descriptions = _descriptions(config)
+    data = checked_data(config)
+    descriptions = _descriptions(config, data.task.labels)
 
     from mlcl.stages._finetune_seeds import Seeds
     from mlcl.training.memory import keep_freed_memory
 
     keep_freed_memory()
+    started_with = {**_comparable(config), "data_digest": _digest(data)}
+    if config.resume:
+        _check_same(work, started_with)
+    else:
+        shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True, exist_ok=True)
-    write_json(work / "settings.json", _comparable(config))
+    write_json(work / "settings.json", started_with)
     about = {"direction": _direction(config), "model": _name(config), "train_language": _train_name(config, data)}
     if config.dev == ["joint"]:
         about["split"] = "test (joint dev)"
@@ -103,21 +132,27 @@ def run(config: Config) -> Path:
         if not any(work.glob("seed-*/*")):
             shutil.rmtree(work)  # nothing was done that could be continued
         raise
-    except KeyboardInterrupt:
-        console.print(f"stopped; what is done lies in {work}: continue with --resume", soft_wrap=True)
-        raise
     transfer = _transfer(config, data, done, about)
-    for title, header, rows in transfer.tables():
-        print_table(title, header, rows)
     _finish(config, out, work, transfer)
-    results.print(f"report: {escape(str(out / 'report.html'))}", soft_wrap=True)
-    return out
+    return transfer
+
+
+def _work(out: Path) -> Path:
+    """Where a run keeps what it has done until it is finished."""
+    return out.with_name(out.name + ".unfinished")
 
 
 def _check(config: Config) -> None:
     """Everything that can be wrong with the settings alone."""
     check(config.tuning, config.training)
     few = config.tuning.method in FEW_SHOT
+    if not 0 <= config.mixed_sides <= 1:
+        raise UserError(f"mixed_sides is {config.mixed_sides:g}, it must be in [0, 1]")
+    if not 0 <= config.seed < 2**32 - config.seeds:
+        raise UserError(f"seed is {config.seed}, it must be at least 0 and below 2^32")
+    for name in ("train_language", "evaluate"):
+        if not getattr(config, name):
+            raise UserError(f"{name} names no language", remedy="leave it out, or name one")
     for name in ("seeds", "shots", "max_examples", "max_test_examples"):
         value = getattr(config, name)
         if value is not None and value < 1:
@@ -128,11 +163,20 @@ def _check(config: Config) -> None:
         raise UserError("label_descriptions are for --tuning.method zero-shot")
     if few and config.head not in (None, "sentence"):
         raise UserError(f"the method {config.tuning.method} makes a sentence head", remedy="leave --head out")
+    if few and config.dev != ["train"]:
+        raise UserError(f"the method {config.tuning.method} has no checkpoints to choose", remedy="leave --dev out")
 
 
-def _read(config: Config) -> TaskData:
+def checked_data(config: Config) -> TaskData:
+    """The data of a run, read and checked like its settings: what can be known to go wrong goes wrong here.
+
+    Raises:
+        UserError: settings or data that do not fit.
+    """
     from mlcl.finetuning.data import labelled_task, needs_data, read_data
+    from mlcl.finetuning.mixing import check_mixable, check_pairs
 
+    _check(config)
     if not config.data and (name := next(filter(needs_data, [config.task, *config.evaluate_tasks]), None)):
         raise UserError(f"--data is not given, and {name!r} is no folder here", remedy=f"give the folder with {name}/")
     task = labelled_task(config.task)
@@ -146,6 +190,8 @@ def _read(config: Config) -> TaskData:
         raise UserError(f"shots are examples of a label, a {task.kind} task has none", remedy="use --max-examples")
     if config.training.class_weights and not task.labels:
         raise UserError(f"class_weights weigh labels, a {task.kind} task has none", remedy="leave it out")
+    if config.mixed_sides:
+        check_pairs(task)
     head_for(task.kind, config.head)
     with step(f"reading {escape(task.name)}"):
         data = read_data(
@@ -154,56 +200,88 @@ def _read(config: Config) -> TaskData:
             train=[] if config.tuning.method == "zero-shot" else config.train_language,
             evaluate=config.evaluate,
             further=further,
-            dev=config.dev,
+            dev=[] if config.tuning.method in FEW_SHOT else config.dev,
             most=config.max_test_examples,
         )
-    if config.shots is not None:
-        data.train_for(config.seed, config.shots, None)  # refuses a k that is larger than a class
+    if config.mixed_sides:
+        check_mixable(data)
+    if data.train:
+        _check_draws(config, data)
     return data
 
 
-def _descriptions(config: Config) -> dict[str, list[str]]:
-    """Label -> its descriptions; empty where the method has no use for them."""
+def _check_draws(config: Config, data: TaskData) -> None:
+    """Refuse what no seed, or not every seed, can be fitted on."""
+    for seed in range(config.seed, config.seed + config.seeds):
+        drawn = data.train_for(seed, config.shots, config.max_examples)  # refuses a k that is larger than a class
+        if data.task.kind in ("classification", "pair", "regression"):
+            there = {example.label for example in drawn if isinstance(example, Example)}
+            missing = [label for label in data.task.labels if label not in there]
+            if len(there) < 2:
+                raise UserError(
+                    f"the {len(drawn):,} training examples of seed {seed} have the one label {there.pop()!r}",
+                    remedy="raise --max-examples",
+                )
+            if missing and config.tuning.method == "prototypes":
+                raise UserError(
+                    f"no training example of seed {seed} has the label {missing[0]!r}, so it has no mean",
+                    remedy="use --shots, or another method",
+                )
+        if config.shots is None and config.max_examples is None:
+            return  # the same for all
+
+
+def _descriptions(config: Config, labels: Sequence[str]) -> dict[str, list[str]]:
+    """Label -> its descriptions; empty where the method has no use for them. Raises UserError where they do not fit."""
     if config.tuning.method != "zero-shot":
         return {}
     if config.label_descriptions is None:
-        from mlcl.finetuning.data import labelled_task
-
-        return {label: [label] for label in labelled_task(config.task).labels}
+        return {label: [label] for label in labels}
+    if not Path(config.label_descriptions).is_file():
+        raise UserError("no such file", path=config.label_descriptions, remedy="check --label-descriptions")
     values, _ = read_settings(config.label_descriptions)
-    return {
-        str(label): [str(text) for text in (texts if isinstance(texts, list) else [texts])]
+    found = {
+        str(label): [str(text) for text in (texts if isinstance(texts, list) else [texts]) if text is not None]
         for label, texts in values.items()
     }
+    check_descriptions(labels, found)
+    return found
 
 
 def _may_write(config: Config, out: Path, work: Path) -> None:
-    """Refuse, delete or continue what lies in OUT and beside it, as the settings say."""
+    """Refuse what lies in OUT and beside it, unless the settings say what to do with it."""
     if config.resume:
         if not (work / "settings.json").is_file():
             raise UserError("there is no run to resume", path=work, remedy="start it without --resume")
-        before, now = read_json(work / "settings.json"), _comparable(config)
-        different = sorted(key for key in now if before.get(key) != now[key])
-        if different:
-            raise UserError(
-                f"the run was started with another {', '.join(different)}", path=work, remedy="give the same"
-            )
+        _check_same(work, _comparable(config))
         return
     refuse_existing(out, config.overwrite)
     if work.exists() and not config.overwrite:
         raise UserError("an unfinished run lies here", path=work, remedy="pass --resume or --overwrite")
-    shutil.rmtree(work, ignore_errors=True)
+
+
+def _check_same(work: Path, now: dict[str, Any]) -> None:
+    """Refuse to go on with a run that was started with other settings, or on other data."""
+    before = read_json(work / "settings.json")
+    now = {key: value for key, value in now.items() if key != "data_digest" or key in before}  # older runs lack it
+    if different := sorted(key for key in now if before.get(key) != now[key]):
+        names = ", ".join("data (files have changed)" if key == "data_digest" else key for key in different)
+        raise UserError(f"the run was started with another {names}", path=work, remedy="give the same")
+
+
+def _digest(data: TaskData) -> str:
+    from mlcl.stages._digest import digest
+
+    return digest([repr(part.examples) for part in (*data.train_parts, *data.dev, *data.tests)])
 
 
 def _comparable(config: Config) -> dict[str, Any]:
     """The settings that must not change when a run is resumed."""
     values = json.loads(json.dumps(asdict(config)))
-    return {key: value for key, value in values.items() if key not in ("resume", "overwrite", "out", "data", "keep")}
+    return {key: value for key, value in values.items() if key not in ("resume", "overwrite", "out", "data")}
 
 
 def _name(config: Config) -> str:
-    from mlcl.stages._models import named_models
-
     return named_models([config.model])[0].name
 
 
@@ -212,6 +290,8 @@ def _direction(config: Config) -> str:
     method: str = config.tuning.method
     if config.tuning.freeze_layers:
         method += f" above layer {config.tuning.freeze_layers}"
+    if config.mixed_sides:
+        method += f", {config.mixed_sides:g} mixed sides"
     return method if config.shots is None else f"{method}, {config.shots} shots"
 
 
@@ -238,6 +318,8 @@ def _transfer(config: Config, data: TaskData, done: Sequence[dict[str, Any]], ab
     if data.dev:
         elsewhere = ", which is no zero-shot transfer" if _dev_elsewhere(data) else ""
         notes.append(f"The checkpoint was chosen on {', '.join(part.name for part in data.dev)}{elsewhere}.")
+    if config.mixed_sides:
+        notes.append(_mixing(config, done))
     return Transfer(
         task=data.task.name,
         metric=data.task.metric,
@@ -253,6 +335,16 @@ def _transfer(config: Config, data: TaskData, done: Sequence[dict[str, Any]], ab
         runs=[one["run"] for one in done],
         notes=notes,
         settings=_comparable(config),
+    )
+
+
+def _mixing(config: Config, done: Sequence[dict[str, Any]]) -> str:
+    """A sentence about mixed sides: what was drawn, and what was kept for what reason."""
+    counts = {reason: number for one in done[:1] for reason, number in one["mixed"].items()}
+    found = "; ".join(f"{number:,} x {reason}" for reason, number in counts.items())
+    return (
+        f"For {100 * config.mixed_sides:g} % of the training examples a second text of another training language was "
+        f"drawn (seed {config.seed}: {found or 'none'}). Dev and test sets are in one language each."
     )
 
 
