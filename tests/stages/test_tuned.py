@@ -62,7 +62,7 @@ def runs(monkeypatch):
         average = {**made[0], "language": "avg:all", "code": "", "n": 2}
         write_json(Path(config.out) / "results.json", [*made, average])
 
-    monkeypatch.setattr(_tuned.finetune, "run", run)
+    monkeypatch.setattr(_tuned.finetune, "fit_and_test", run)
     return asked
 
 
@@ -90,6 +90,47 @@ def test_every_model_is_tuned_once_and_its_rows_are_kept(root, runs):
     assert len(runs) == 2
     assert runs[1].training.epochs == 2
     assert not list((out / "work" / "finetune").iterdir()), "models are not kept"
+
+
+def test_several_seeds_count_as_their_mean(root, runs, monkeypatch):
+    def run(settings):
+        made = []
+        for seed, value in ((0, 50.0), (1, 70.0)):
+            for code in ("hau", "yor"):
+                row = Result("afrisenti", "test", code[:2], code, "full", "macro_f1", value, value - 5, value + 5, 9)
+                made.append({**asdict(row), "model": "m", "seed": seed, "train_language": "ha"})
+            made.append({**made[-1], "language": "avg:all", "code": "", "n": 2})
+        write_json(Path(settings.out) / "results.json", made)
+
+    monkeypatch.setattr(_tuned.finetune, "fit_and_test", run)
+    folders = []
+    for name in ("one", "other"):
+        (root.parent / name).mkdir()
+        folders.append(str(root.parent / name))
+    out = benchmark.run(config(root, model=folders))
+    assert "| 60.0 [55.0, 65.0] |" in (out / "results.md").read_text(encoding="utf-8")
+    rows = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    assert {row["seed"] for row in rows if row["task"] == "afrisenti"} == {0, 1}, "every seed is kept"
+    (compared,) = [
+        one
+        for one in json.loads((out / "benchmark.json").read_text(encoding="utf-8"))["comparisons"]
+        if one["task"] == "afrisenti"
+    ]
+    assert (compared["difference"], compared["n"]) == (0.0, 2)
+    averaged = _tuned.means_over_seeds([row for row in rows if row["task"] == "afrisenti"])
+    assert [(row["value"], row["low"], row["seed"]) for row in averaged] == [(60.0, 55.0, None)] * 6
+
+
+def test_the_encoder_before_tuning_is_no_headline(root, monkeypatch):
+    def run(settings):
+        row = asdict(Result("xquad", "test", "en", "en", "full", "map", 40.0, 30.0, 50.0, 9))
+        floor = {**row, "direction": "floor", "metric": "untuned_map", "value": 20.0}
+        write_json(Path(settings.out) / "results.json", [row, floor])
+
+    monkeypatch.setattr(_tuned.finetune, "fit_and_test", run)
+    fit = SimpleNamespace(settings=_tuned.finetune.Config("", "xquad", ""), task=None)
+    record = _tuned._fitted(SimpleNamespace(place="m"), fit, root.parent / "fit")
+    assert record["headlines"] == {"xquad": ["map", "full"]}
 
 
 def test_probe_and_tuning_stand_side_by_side(root, runs):
@@ -163,6 +204,10 @@ def test_test_sets_without_their_training_sets(named, runs):
         (["afrisenti"], {"xnli": {}}, "finetune_options of xnli"),
         (["afrisenti"], {"afrisenti": {"trainin": {}}}, "trainin"),
         (["afrisenti"], {"afrisenti": {"train_language": ["sw"]}}, "sw"),
+        (["afrisenti"], {"afrisenti": {"head": "cosine"}}, "cosine head does not fit a classification task"),
+        (["afrisenti"], {"afrisenti": {"training": {"epochs": 0}}}, "training.epochs is 0"),
+        (["afrisenti"], {"afrisenti": {"evaluate_tasks": ["tatoeba"]}}, "no labels to learn"),
+        (["afrisenti"], {"afrisenti": {"mixed_sides": 0.5}}, "mixed_sides is for pairs of texts"),
     ],
 )
 def test_mistakes(root, names, options, message):

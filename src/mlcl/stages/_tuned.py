@@ -12,13 +12,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from mlcl.core import plugins
 from mlcl.core.errors import UserError
 from mlcl.core.files import read_json, write_json
 from mlcl.core.flags import from_values
-from mlcl.finetuning.data import read_data
 from mlcl.finetuning.loading import load_encoder
 from mlcl.stages import finetune
 from mlcl.stages._digest import digest
@@ -83,15 +83,7 @@ def _fit(name: str, options: Mapping[str, Any], root: Path) -> Fit:
     if "train_language" not in given:
         chosen = training_languages(task, root, task.languages(root), None)
         settings = replace(settings, train_language=[language.code for language in chosen])
-    data = read_data(
-        task,
-        root,
-        train=settings.train_language,
-        evaluate=settings.evaluate,
-        further=[plugins.load("mlcl.tasks", other).TASK for other in settings.evaluate_tasks],
-        dev=settings.dev,
-        most=settings.max_test_examples,
-    )
+    data = finetune.checked_data(settings)
     read = {part.name: part.examples for part in (*data.dev, *data.tests)}
     return Fit(task, settings, digest(data.train, read))
 
@@ -122,6 +114,26 @@ def tuned_record(model: Model, fit: Fit, identity: str, work: Path) -> dict[str,
     return {"task": title, **read_json(file)}
 
 
+def means_over_seeds(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows for tables and tests: where a task was fitted with several seeds, their mean, else the rows as they are.
+
+    The ends of intervals are averaged as well: they say how a score varies with its examples, not with its seeds.
+    """
+    names = ("model", "task", "split", "language", "code", "direction", "metric", "train_language")
+    together: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        together.setdefault(tuple(row[name] for name in names), []).append(row)
+    found: list[dict[str, Any]] = []
+    for same in together.values():
+        if len({row["seed"] for row in same}) == 1:
+            found += [dict(row) for row in same]
+        else:
+            numbers = {name: [row[name] for row in same] for name in ("value", "low", "high")}
+            means = {name: None if None in values else fmean(values) for name, values in numbers.items()}
+            found.append({**same[0], **means, "seed": None})
+    return found
+
+
 def _no_encoder(model: Model) -> str:
     """Why a model has no token states; empty where it has."""
     try:
@@ -133,10 +145,11 @@ def _no_encoder(model: Model) -> str:
 
 def _fitted(model: Model, fit: Fit, out: Path) -> dict[str, Any]:
     started = time.monotonic()
-    unfinished = out.with_name(out.name + ".unfinished").exists()
-    finetune.run(replace(fit.settings, model=model.place, out=str(out), resume=unfinished, overwrite=not unfinished))
+    unfinished = (out.with_name(out.name + ".unfinished") / "settings.json").exists()
+    settings = replace(fit.settings, model=model.place, out=str(out), resume=unfinished, overwrite=not unfinished)
+    finetune.fit_and_test(settings)
     rows = read_json(out / "results.json")
-    fitted = [row for row in rows if not row["metric"].startswith("majority_")]
+    fitted = [row for row in rows if row["direction"] != "floor"]
     metrics = {name: plugins.load("mlcl.tasks", name).TASK.metric for name in {row["task"] for row in fitted}}
     record = {
         "headlines": {row["task"]: [metrics[row["task"]], row["direction"]] for row in fitted},

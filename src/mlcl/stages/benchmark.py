@@ -32,7 +32,7 @@ from mlcl.stages._fertility import fertility_rows
 from mlcl.stages._models import Model, fingerprint, load_embed, named_models, prompts_of, with_prompt
 from mlcl.stages._present import PresentTask, present_tasks
 from mlcl.stages._significance import compare
-from mlcl.stages._tuned import Fit, fits, tuned_record
+from mlcl.stages._tuned import Fit, fits, means_over_seeds, tuned_record
 from mlcl.stages._vector_cache import Meter, VectorCache
 from mlcl.tasks import TaskOptions
 
@@ -90,7 +90,8 @@ def run(config: Config) -> Path:
         impossible = [record for record in records if "left_out" in record]
         left_out |= {f"{record['task']} of {record['model']}": record["left_out"] for record in impossible}
         records = [record for record in records if "left_out" not in record]
-        rows = [row for record in records for row in record.pop("rows")]
+        every_seed = [row for record in records for row in record.pop("rows")]
+        rows = means_over_seeds(every_seed)
         headlines = _headlines(records)
         trained = {model.name: config.trained_languages or model.languages for model in models}
         places = {model.name: model.place for model in models}
@@ -105,7 +106,7 @@ def run(config: Config) -> Path:
             left_out,
             _facts(config),
         )
-        _write(benchmark, out)
+        _write(benchmark, every_seed, out)
     _print(benchmark)
     results.print(f"report: {escape(str(out / 'report.html'))}", soft_wrap=True)
     return out
@@ -205,22 +206,27 @@ def _facts(config: Config) -> dict[str, str]:
     import torch
     import transformers
 
+    command = "mlcl benchmark --model " + " ".join(config.model) + f" --data {config.data} --out {config.out}"
+    command += f" --tasks {','.join(config.tasks)}" if config.tasks else ""
+    command += f" --finetune {','.join(config.finetune)}" if config.finetune else ""
+    options = [f"{task}: {values}" for task, values in config.options.items()]
+    options += [f"fit of {task}: {values}" for task, values in config.finetune_options.items()]
     return {
-        "command": "mlcl benchmark --model " + " ".join(config.model) + f" --data {config.data} --out {config.out}",
-        "options": "; ".join(f"{task}: {values}" for task, values in config.options.items()) or "as given by default",
+        "command": command,
+        "options": "; ".join(options) or "as given by default",
         "versions": f"mlcl {mlcl.__version__}, torch {torch.__version__}, transformers {transformers.__version__}",
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads"
         + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
     }
 
 
-def _write(benchmark: Benchmark, out: Path) -> None:
+def _write(benchmark: Benchmark, rows: list[dict[str, Any]], out: Path) -> None:
     """All files, or none of them."""
     texts = {"results.md": markdown(benchmark), "report.html": html_page(benchmark)}
     with ExitStack() as stack:  # each file takes its place when all are written
         for name, text in texts.items():
             stack.enter_context(atomic_file(out / name)).write_text(text, encoding="utf-8")
-        write_json(stack.enter_context(atomic_file(out / "results.json")), benchmark.evaluation.rows)
+        write_json(stack.enter_context(atomic_file(out / "results.json")), rows)
         write_json(stack.enter_context(atomic_file(out / "benchmark.json")), benchmark.beside_rows())
 
 
