@@ -22,9 +22,8 @@ def _parse(file: Path, code: str, rows: RowCounter) -> Iterator[Example]:
     pairs = layout.scored_pairs(file, code, canonical(code))
     for row, (first, second, score) in enumerate(zip(pairs.first, pairs.second, pairs.scores, strict=True)):
         if first.strip() and second.strip():
-            yield Example(
-                first, score, second, unit=str(row), item=str(row)
-            )  # row n is the same pair in every language
+            name = str(row)  # row n is the same pair in every language
+            yield Example(first, score, second, unit=name, item=name)
         else:
             rows.skip("empty text")
 
