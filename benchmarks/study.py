@@ -93,6 +93,7 @@ QUESTIONS: dict[str, list[Arm]] = {
         for pairs in (100, 1_000)
         for without in (RELATIVES, ())
     ],
+    "cleaning": [Arm("as built"), Arm("cleaned", recipe=Recipe(BASE.pairs, cleaned=True))],
     "start": [Arm("sentence-id"), Arm("random", {"initialisation": {"embeddings": "random"}})],
 }  # fmt: skip
 
@@ -110,12 +111,15 @@ def main() -> None:
     parser.add_argument("--questions", action="store_true", help="the questions instead of the factors")
     parser.add_argument("--only", help=f"some of: {', '.join([*FACTORS, *QUESTIONS])}")
     parser.add_argument("--languages", default=" ".join(LANGUAGES), help="languages to measure; empty takes all")
+    parser.add_argument("--cleaned", help="the corpus built with more filters, for the question `cleaning`")
     parser.add_argument("--docs", type=Path, help="folder that tables and figures are copied to")
     options = parser.parse_args()
     tune_environment()
     chosen = {**FACTORS, **QUESTIONS} if options.only else QUESTIONS if options.questions else FACTORS
     if options.only:
         chosen = {name: chosen[name] for name in options.only.split(",")}
+    if not options.cleaned and chosen.pop("cleaning", None):
+        print("left out: cleaning, which needs --cleaned", flush=True)
 
     done = []
     for factor, values in chosen.items():
@@ -146,7 +150,8 @@ def run(arm: Arm, folder: Path, options: argparse.Namespace) -> None:
         length = {"max_minutes": options.minutes} if options.minutes else {"max_steps": options.steps}
         length |= {"per_device_train_batch_size": options.pairs} if options.pairs else {}
         settings = dotted({"training": length}) | dotted(arm.settings)
-        place = cut(corpus, arm.recipe, corpora / arm.recipe.name)
+        source = Corpus.open(options.cleaned) if arm.recipe.cleaned else corpus
+        place = cut(source, arm.recipe, corpora / arm.recipe.name)
         shared = argparse.Namespace(config=options.config, corpus=str(place), tokenizer=str(tokenizer))
         pretrain(settings, 1, folder, shared)
     if not (folder / "evaluation").exists():

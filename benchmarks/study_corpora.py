@@ -28,6 +28,7 @@ class Recipe:
         without: Languages that are left out.
         low: A language of which only `low_pairs` rows are kept.
         low_pairs: See `low`.
+        cleaned: Whether it is taken from the cleaned corpus instead.
     """
 
     pairs: int
@@ -36,12 +37,14 @@ class Recipe:
     without: Sequence[str] = ()
     low: str = ""
     low_pairs: int = 0
+    cleaned: bool = False
 
     @property
     def name(self) -> str:
         """Name of its folder."""
         parts = [f"{self.pairs}-pairs"]
         parts += [f"noise-{round(100 * self.noise)}"] if self.noise else []
+        parts += ["cleaned"] if self.cleaned else []
         parts += [f"{self.low}-{self.low_pairs}"] if self.low else []
         parts += ["without-" + "-".join(self.without)] if self.without else []
         return "_".join(parts)
