@@ -3,7 +3,8 @@
     floor = sum over products of FLOP / measured rate at that shape and type  +  bytes that must move / measured rate
 
 `work` dictionaries hold `gemms`, a list of [m, n, k, type, count] for (m, k) x (k, n), and `bytes`. The rate of a shape
-is that of its fastest of ten products; the rate of memory is that of the fastest of ten sums of two arrays of 256 MB.
+is that of its fastest of ten products, in float32 where the machine has no products of bfloat16; the rate of memory is
+that of the fastest of ten sums of two arrays of 256 MB.
 """
 
 from __future__ import annotations
@@ -66,10 +67,13 @@ def job(peer: str, settings: dict[str, Any]) -> Job:
     """Measure the rates, in `check`: by shape for the comparison `rates`, summed up to a floor for any other one."""
     import torch
 
+    from mlcl.core.hardware import bf16_pays
+
     rates: dict[str, float] = {}
     total = 0.0
     with torch.inference_mode():
-        for m, n, k, dtype, count in settings["gemms"]:
+        for m, n, k, wanted, count in settings["gemms"]:
+            dtype = wanted if bf16_pays() else "float32"  # what we compute in on this machine
             kind = getattr(torch, dtype)
             x, weight, out = torch.randn(m, k).to(kind), torch.randn(n, k).to(kind), torch.empty(m, n, dtype=kind)
             seconds = _fastest(lambda x=x, weight=weight, out=out: torch.mm(x, weight.T, out=out))
