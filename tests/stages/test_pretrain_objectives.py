@@ -48,6 +48,20 @@ def test_everything_together_trains(tiny_settings, corpus_with_negatives, tmp_pa
         assert all(line[name] == line[name] != 0 for line in steps)
 
 
+def test_the_lm_term_leaves_the_sentences_of_infonce_whole(tiny_settings, tmp_path):
+    """TLM joins two sentences, which need not fit into the longest input that is encoded afterwards."""
+    tiny_settings["training"] |= {"queue_size": 0, "eval_strategy": "no", "save_strategy": "no", "logging_steps": 1}
+    tiny_settings["training"] |= {"max_steps": 1, "gradient_accumulation_steps": 1}
+    first = []
+    for weight in (0.0, 0.5):
+        tiny_settings["training"]["lm_weight"] = weight
+        assert run(tiny_settings, tmp_path, "--out", str(tmp_path / f"run-{weight}")) == 0
+        lines = (tmp_path / f"run-{weight}" / "metrics.jsonl").read_text().split("\n")
+        first.append(json.loads(lines[0]))
+    assert ["lm" in line for line in first] == [False, True]
+    assert first[0]["info_nce"] == pytest.approx(first[1]["info_nce"], rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("section", "values", "message"),
     [

@@ -58,8 +58,8 @@ def measure(folder: Path, run: Run, corpus: Corpus, sentences: int) -> Measures:
     training: dict[str, Any] = {"max_length": 128, "lm_weight": 0.0, "lm_share": 0.0, "tlm_share": 0.0, "seed": 42}
     training |= run.training
     uses_tlm = training["lm_weight"] and training["lm_share"] and training["tlm_share"]
-    longest = model.max_length // 2 if uses_tlm else model.max_length
-    store = open_or_build(corpus, tokenizer, min(training["max_length"], longest), run.path)
+    longest = min(training["max_length"], model.max_length, model.reach // 2 if uses_tlm else model.reach)
+    store = open_or_build(corpus, tokenizer, longest, run.path)
     given = {"dev_groups": SamplingSettings().dev_groups, **(run.settings.get("sampling") or {})}
     names = ("alpha", "pivot", "pivot_share", "max_repeats", "dev_groups")
     sampler = Sampler(

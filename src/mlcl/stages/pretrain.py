@@ -132,8 +132,7 @@ def run(config: Config) -> Path:
         _check_vocabulary(model, tokenizer)
         apply_start(model, config.start)
         _check_terms(args, model.dimension, corpus.languages, widths, model, tokenizer.all_special_ids)
-        longest = model.max_length // 2 if args.uses_lm and args.tlm_share else model.max_length
-        longest = min(args.max_length, longest)
+        longest = args.longest_sentence(model.max_length, model.reach)
         if not is_stream:
             with step("token store"):
                 store = open_or_build(corpus, tokenizer, longest, out)

@@ -154,6 +154,16 @@ class MLCTrainingArguments(TrainingArguments):
         """Whether a term sees the embeddings of the pairs."""
         return self.info_nce_weight > 0 or bool(self.further_terms)
 
+    def longest_sentence(self, max_length: int, reach: int) -> int:
+        """Most tokens of a sentence in training.
+
+        Args:
+            max_length: Longest input of the model that was set.
+            reach: Positions that its backbone knows; TLM joins two sentences into one input, which may be longer than
+                any input afterwards.
+        """
+        return min(self.max_length, max_length, reach // 2 if self.uses_lm and self.tlm_share else reach)
+
     @property
     def uses_negatives(self) -> bool:
         """Whether hard negatives of the corpus take part."""

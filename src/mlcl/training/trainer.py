@@ -80,7 +80,7 @@ class MLCTrainer(RowTrainer):
     ) -> None:
         processing_class = processing_class or _tokenizer_of(model)
         _check_output(args)
-        longest = min(args.max_length, model.max_length)
+        longest = args.longest_sentence(model.max_length, model.reach)
         self.source = None
         if train_dataset is not None:
             self.source = as_source(train_dataset, args, processing_class, longest, data_collator, family=model.family)
