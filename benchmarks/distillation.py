@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--arms", default=",".join([*OURS, *PEERS]), help="which arms")
     parser.add_argument("--seeds", type=int, default=1, help="seeds 1..N")
     parser.add_argument("--tasks", default=TASKS, help="what is measured")
-    parser.add_argument("--teacher-tasks", default=TASKS, help="what of it with the teacher, which is slow beside them")
+    parser.add_argument("--teacher-tasks", help="what of it with the teacher, which is slow; all when not given")
     options = parser.parse_args()
     tune_environment()  # for all arms alike
     if unknown := sorted({*options.arms.split(",")} - {*OURS, *PEERS}):
@@ -167,7 +167,8 @@ def depth(folder: Path) -> int:
 def evaluate(arms: dict[str, Path], options: argparse.Namespace) -> None:
     """All arms, and the teacher, by the same code."""
     models = {name: (folder / "model", options.tasks) for name, folder in arms.items()}
-    for name, (folder, tasks) in {**models, "teacher": (options.teacher, options.teacher_tasks)}.items():
+    models["teacher"] = options.teacher, options.teacher_tasks or options.tasks
+    for name, (folder, tasks) in models.items():
         place = options.out / "evaluation" / name
         if not place.exists():
             words = ["--data", options.data, "--tasks", tasks, "--out", str(place)]

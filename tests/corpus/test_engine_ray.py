@@ -32,7 +32,7 @@ def test_a_killed_worker_loses_nothing(cluster, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("mlcl.corpus.build.write_report", corpus_digests.plain_report)
     data = tmp_path / "data"
     data.mkdir()
-    corpus_digests.write_sources(data, 800)
+    corpus_digests.write_sources(data, 2000)
     settings = BuildSettings(**corpus_digests.settings() | {"rows_per_shard": 2000})
     build(settings, data, tmp_path / "one", show_progress=False)
 
@@ -42,7 +42,7 @@ def test_a_killed_worker_loses_nothing(cluster, tmp_path: Path, monkeypatch: pyt
         """SIGKILL one of the processes that left their sign in the work folder, as soon as there are some units."""
         while not killed:
             signs = sorted(folder.glob("workers/*"))
-            if len(signs) > 1 and len(list(folder.glob("units/*/*.arrow"))) >= 4:
+            if signs and len(list(folder.glob("units/*/*.arrow"))) >= 4:  # on a busy machine, one may make them all
                 pid = int(signs[-1].name.rpartition("-")[2])
                 os.kill(pid, signal.SIGKILL)
                 killed.append(pid)
