@@ -63,7 +63,7 @@ def check_data(
     Raises:
         UserError: data are missing or malformed, or no task has one of the languages.
     """
-    shared = {name for name, (_, options) in tasks.items() if options.languages == languages}
+    shared = [name for name, (_, options) in tasks.items() if options.languages == languages]
     for name, (module, options) in tasks.items():
         if name not in shared:
             module.load(root, options)
@@ -75,7 +75,7 @@ def check_data(
         return fitted
 
     fitted = {name: options for name, (_, options) in where_present(load, shared, languages).items()}
-    if left_out := sorted(shared - set(fitted)):
+    if left_out := [name for name in shared if name not in fitted]:
         warn(f"{', '.join(left_out)}: left out, their data have none of {', '.join(languages or [])}")
     return {
         name: (module, fitted.get(name, options))
