@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from mlcl.objectives.cross_unmasking import bags_of_words, cross_unmasking
 from mlcl.objectives.kernels import blocked_linear_cross_entropy
+from tensor_sizes import Largest
 
 
 @pytest.fixture(params=["one tile", "many tiles"], autouse=True)
@@ -149,15 +149,6 @@ def test_bfloat16_products_are_close_and_sums_are_exact():
 
 def test_neither_logits_nor_a_row_for_each_word_are_made(monkeypatch):
     monkeypatch.undo()  # tiles of the real size
-
-    class Largest(TorchDispatchMode):
-        elements = 0
-
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            result = function(*args, **(kwargs or {}))
-            if isinstance(result, torch.Tensor):
-                self.elements = max(self.elements, result.numel())
-            return result
 
     states, weight, bias, bags = problem(600, 8, 5000, 0, most=90)
     leaves = [tensor.requires_grad_() for tensor in (states, weight, bias)]

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from mlcl.objectives import info_nce
 from mlcl.objectives.kernels import blocked_info_nce
+from tensor_sizes import Largest
 
 
 def slow_info_nce(queries, keys, negatives, temperature, symmetric, margin, ids, negative_ids):
@@ -252,15 +252,6 @@ def test_mixed_types_are_computed_in_the_wider_one():
 
 def test_the_big_matrix_is_never_made(monkeypatch):
     monkeypatch.undo()  # tiles of the real size
-
-    class Largest(TorchDispatchMode):
-        elements = 0
-
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            result = function(*args, **(kwargs or {}))
-            if isinstance(result, torch.Tensor):
-                self.elements = max(self.elements, result.numel())
-            return result
 
     queries, keys = (unit(1500, 8, seed).float().requires_grad_() for seed in (0, 1))
     with Largest() as largest:

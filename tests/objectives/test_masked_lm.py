@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from mlcl.objectives import masked_lm_loss
 from mlcl.objectives.kernels import blocked_linear_cross_entropy
+from tensor_sizes import Largest
 
 
 @pytest.fixture(params=["one tile", "many tiles"], autouse=True)
@@ -116,15 +116,6 @@ def test_a_value_that_is_not_finite_gives_nan(value):
 
 def test_the_logits_are_never_made(monkeypatch):
     monkeypatch.undo()  # tiles of the real size
-
-    class Largest(TorchDispatchMode):
-        elements = 0
-
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            result = function(*args, **(kwargs or {}))
-            if isinstance(result, torch.Tensor):
-                self.elements = max(self.elements, result.numel())
-            return result
 
     hidden, weight, labels, bias = (tensor.requires_grad_(i != 2) for i, tensor in enumerate(problem(600, 8, 5000)))
     with Largest() as largest:
