@@ -2,10 +2,10 @@
 
     python benchmarks/decoder.py --corpus CORPUS --out OUT [--generator-minutes 2] [--minutes 2]
 
-One small Llama is trained on the corpus as a language model. From its weights two models go on for the same time and
-with the same pairs: with InfoNCE alone, and with InfoNCE and the causal term. Held-out groups (never trained on by any
-of them) say what became of it: perplexity per token by transformers' own model class, and retrieval accuracy of
-translations.
+One small Llama is trained on the corpus as a language model. From its weights others go on for the same time and with
+the same pairs: with InfoNCE alone, with InfoNCE and the causal term, and with blank infilling in half of that term.
+Held-out groups (never trained on by any of them) say what became of it: perplexity per token by transformers' own model
+class, and retrieval accuracy of translations.
 """
 
 from __future__ import annotations
@@ -32,8 +32,12 @@ from mlcl.training.retrieval_dev import DevPairs, retrieval_accuracy
 from mlcl.training.sampling import Sampler
 from mlcl.training.token_store import open_or_build
 
-ARMS = {"InfoNCE alone": 0.0, "InfoNCE + causal LM": 1.0}
-"""What goes on from the language model -> lambda."""
+ARMS: dict[str, dict[str, Any]] = {
+    "InfoNCE alone": {"lm_weight": 0.0},
+    "InfoNCE + causal LM": {"lm_weight": 1.0},
+    "InfoNCE + half blanks": {"lm_weight": 1.0, "blank_share": 0.5},
+}
+"""What goes on from the language model -> settings of its LM term."""
 
 
 @dataclass
@@ -70,10 +74,10 @@ def main(argv: list[str] | None = None) -> list[Row]:
     alone = {"info_nce_weight": 0.0, "lm_weight": 1.0, "lm_share": 2.0, "tlm_share": 0.0, "learning_rate": 2e-3}
     train(options, generator, {"backbone": fresh, "pooling": "mean"}, alone, options.generator_minutes)
     rows = [measure("language model", generator, options)]
-    for name, weight in ARMS.items():
+    for name, term in ARMS.items():
         out = options.out / name.replace(" ", "-").replace("+", "and")
         model = {"model_name": str(generator / "model"), "pooling": "mean"}
-        joint = {"lm_weight": weight, "lm_share": 0.5, "tlm_share": 0.0, "learning_rate": 5e-4}
+        joint = {**term, "lm_share": 0.5, "tlm_share": 0.0, "learning_rate": 5e-4}
         train(options, out, model, joint, options.minutes)
         rows.append(measure(name, out, options))
     report(rows, options)

@@ -255,10 +255,11 @@ def test_a_decoder_is_measured_as_language_model_and_as_encoder(benchmarks, tiny
             "--hidden-size", "32", "--layers", "1", "--vocab-size", "700", "--dev-groups", "20",
         ]
     )  # fmt: skip
-    start, alone, joint = rows
-    assert [row.steps for row in rows] == [40, 40, 40]
+    _, alone, joint, blanks = rows
+    assert [row.steps for row in rows] == [40] * 4
     assert joint.perplexity < alone.perplexity
-    assert all(0 < row.accuracy <= 1 and row.perplexity > 1 for row in (start, alone, joint))
+    assert blanks.perplexity < alone.perplexity
+    assert all(0 < row.accuracy <= 1 and row.perplexity > 1 for row in rows)
     assert (tmp_path / "out" / "decoder.json").is_file()
 
 

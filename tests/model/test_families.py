@@ -40,12 +40,12 @@ def sentences(seed: int = 0) -> list[np.ndarray]:
     return [np.array([*rng.integers(13, 49, length), 2]) for length in LENGTHS]
 
 
-def each_alone(model: MLCModel, texts: list[np.ndarray], causal: torch.Tensor | None = None) -> torch.Tensor:
+def each_alone(model: MLCModel, texts: list[np.ndarray], prefix: torch.Tensor | None = None) -> torch.Tensor:
     """States (T, H) in packed order, every sentence by a padded forward of its own."""
     packed = pack(texts)
-    kinds = [None] * len(texts) if causal is None else list(causal[:, None])
-    rows = zip(packed.input_ids.split(packed.lengths.tolist()), kinds, strict=True)
-    return torch.cat([model(ids[None], causal=kind).last_hidden_state[0] for ids, kind in rows])
+    prefixes = [None] * len(texts) if prefix is None else list(prefix[:, None])
+    rows = zip(packed.input_ids.split(packed.lengths.tolist()), prefixes, strict=True)
+    return torch.cat([model(ids[None], prefix=seen).last_hidden_state[0] for ids, seen in rows])
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
@@ -69,15 +69,21 @@ def padded(ids: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize("model_type", DECODERS)
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_packed_equals_one_by_one_also_where_some_sentences_are_read_causally(model_type, bidirectional):
+def test_packed_equals_one_by_one_whatever_part_of_a_sentence_is_read_in_both_directions(model_type, bidirectional):
     model, packed = fresh(model_type, bidirectional=bidirectional), pack(sentences())
     assert model.supports_packing
-    for causal in (None, torch.tensor([True, False, True, False, True])):
-        expected = each_alone(model, sentences(), causal)
-        states = model.forward_packed(packed.input_ids, packed.lengths, causal).last_hidden_state
+    zero, whole = torch.zeros_like(packed.lengths), packed.lengths
+    for prefix in (None, zero, whole, torch.tensor([0, 6, 3, 10, 1]), torch.tensor([4, 0, 6, 10, 2])):
+        expected = each_alone(model, sentences(), prefix)
+        states = model.forward_packed(packed.input_ids, packed.lengths, prefix).last_hidden_state
         torch.testing.assert_close(states, expected, atol=2e-5, rtol=1e-4)
-        chunked = model._forward_chunks(packed.input_ids, packed.lengths, causal).last_hidden_state
+        chunked = model._forward_chunks(packed.input_ids, packed.lengths, prefix).last_hidden_state
         torch.testing.assert_close(chunked, expected, atol=2e-5, rtol=1e-4)
+        if prefix is zero or prefix is whole:  # the two kinds of attention that transformers has itself
+            model.config.bidirectional = prefix is whole
+            same = model.forward_packed(packed.input_ids, packed.lengths).last_hidden_state
+            torch.testing.assert_close(states, same, atol=2e-5, rtol=1e-4)
+            model.config.bidirectional = bidirectional
 
 
 @pytest.mark.parametrize("model_type", WITH_LM)

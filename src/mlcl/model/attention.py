@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from mlcl.model import packing
 from mlcl.model.blocks import Blocks, attend, attend_backward
 
 NAME = "mlcl"
@@ -32,39 +34,91 @@ class PackedLengths:
 
     Args:
         lengths: (N,) tokens of each sentence.
-        causal: (N,) whether a token of the sentence sees only itself and those before it; None = in none.
+        prefix: (N,) tokens at the start of each sentence that all of it sees; beyond them a token sees itself and those
+            before it. None = all see all.
     """
 
-    def __init__(self, lengths: Tensor, causal: Tensor | None = None) -> None:
-        self.lengths, self.causal = lengths, causal
+    def __init__(self, lengths: Tensor, prefix: Tensor | None = None) -> None:
+        self.lengths, self.prefix = lengths, lengths if prefix is None else torch.minimum(prefix, lengths)
         self._blocks: dict[tuple[int, torch.device, int | None], Blocks] = {}
-        self._offsets: dict[torch.device, Tensor] = {}
+        self._calls: dict[torch.device, list[Call]] = {}
 
     def blocks(self, heads: int, device: torch.device, tokens: int | None = None) -> Blocks:
         """The blocks for this many heads, in a stream of `tokens` if that is longer than the sentences."""
         key = heads, device, tokens
         if key not in self._blocks:
-            self._blocks[key] = Blocks(self.lengths, heads, device, tokens, self.causal)
+            self._blocks[key] = Blocks(self.lengths, heads, device, tokens, self.prefix)
         return self._blocks[key]
 
-    def offsets(self, device: torch.device) -> Tensor:
-        """(N + 1,) int32: where each sentence starts, and the end."""
-        if device not in self._offsets:
-            offsets = nn.functional.pad(self.lengths.cumsum(0), (1, 0))
-            self._offsets[device] = offsets.to(device, torch.int32)
-        return self._offsets[device]
+    def calls(self, device: torch.device) -> list[Call]:
+        """The calls of a variable-length kernel that are this attention.
+
+        One is enough where all sentences are of one kind. Else the tokens of the prefixes read each other, and the
+        tokens beyond read, causally, what their sentence has up to them: two calls, and no padding.
+        """
+        if device not in self._calls:
+            lengths, prefix = self.lengths, self.prefix
+            beyond = lengths - prefix
+            if not bool(beyond.any()) or not bool(prefix.any()):
+                calls = [Call.of(device, lengths, lengths, causal=bool(beyond.any()))]
+            else:
+                inside = packing.positions(lengths) < prefix.repeat_interleave(lengths)  # (T,)
+                read = (beyond > 0).repeat_interleave(lengths)  # (T,)
+                some, rest = prefix[prefix > 0], beyond > 0
+                calls = [
+                    Call.of(device, some, some, causal=False, queries=inside, keys=inside),
+                    Call.of(device, beyond[rest], lengths[rest], causal=True, queries=~inside, keys=read),
+                ]
+            self._calls[device] = calls
+        return self._calls[device]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a variable-length attention kernel.
+
+    Attributes:
+        queries: (S,) rows of the stream that ask; None = all.
+        keys: (R,) rows that are seen; None = all.
+        offsets: (n + 1,) int32, where each of n sentences starts among the queries, and the end; the same of the keys.
+        longest: Most queries, and most keys, of a sentence.
+        causal: Whether the last query of a sentence sees all its keys, the one before all but the last key, and so on.
+    """
+
+    queries: Tensor | None
+    keys: Tensor | None
+    offsets: tuple[Tensor, Tensor]
+    longest: tuple[int, int]
+    causal: bool
+
+    @classmethod
+    def of(
+        cls,
+        device: torch.device,
+        asking: Tensor,
+        seen: Tensor,
+        *,
+        causal: bool,
+        queries: Tensor | None = None,
+        keys: Tensor | None = None,
+    ) -> Call:
+        """From how many queries and keys each sentence has (n,), and which rows of the stream (T,) these are."""
+        offsets = [nn.functional.pad(counts.cumsum(0), (1, 0)).to(device, torch.int32) for counts in (asking, seen)]
+        rows = [None if chosen is None else chosen.nonzero()[:, 0].to(device) for chosen in (queries, keys)]
+        longest = int(asking.max()), int(seen.max())
+        return cls(rows[0], rows[1], (offsets[0], offsets[1]), longest, causal)
 
 
 _PACKED: ContextVar[PackedLengths | None] = ContextVar("mlcl_packed_lengths", default=None)
 
 
 @contextmanager
-def packed(lengths: Tensor, causal: Tensor | None = None) -> Iterator[PackedLengths]:
+def packed(lengths: Tensor, prefix: Tensor | None = None) -> Iterator[PackedLengths]:
     """Within the block, backbones whose attention is `mlcl` see a stream of sentences of these lengths (N,).
 
-    `causal` (N,) says in which of them a token sees only itself and those before it; None = in none.
+    `prefix` (N,) says how many tokens at its start all of a sentence sees, see `PackedLengths`; None = all of them.
     """
-    state = PackedLengths(lengths, causal)
+    state = PackedLengths(lengths, prefix)
     token = _PACKED.set(state)
     try:
         yield state
@@ -117,29 +171,26 @@ def _as_many_heads(tensor: Tensor, query: Tensor) -> Tensor:
 
 
 def _flash_attention(streams: list[Tensor], state: PackedLengths, scale: float, window: int | None) -> Tensor:
-    """Attention (T, H, K) of streams (T, H, K); sentences of the two kinds go through the kernel one kind at a time."""
-    causal = state.causal
-    if causal is None or bool(causal.all()) or not bool(causal.any()):
-        return _flash_kernel(streams, state, scale, window, causal is not None and bool(causal.any()))
-    output = torch.empty_like(streams[0])
-    for kind in (False, True):
-        chosen = causal == kind
-        rows = chosen.repeat_interleave(state.lengths).nonzero()[:, 0].to(output.device)
-        part = PackedLengths(state.lengths[chosen])
-        output[rows] = _flash_kernel([stream[rows] for stream in streams], part, scale, window, kind)
+    """Attention (T, H, K) of streams of queries, keys and values (T, H, K)."""
+    calls = state.calls(streams[0].device)
+    if len(calls) == 1:
+        return _flash_kernel(streams, calls[0], scale, window)
+    query, key, value = streams
+    output = torch.empty_like(query)
+    for call in calls:
+        output[call.queries] = _flash_kernel(
+            [query[call.queries], key[call.keys], value[call.keys]], call, scale, window
+        )
     return output
 
 
-def _flash_kernel(
-    streams: list[Tensor], state: PackedLengths, scale: float, window: int | None, causal: bool
-) -> Tensor:
+def _flash_kernel(streams: list[Tensor], call: Call, scale: float, window: int | None) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
-    offsets, longest = state.offsets(streams[0].device), int(state.lengths.max())
     back = -1 if window is None else window - 1
-    reach = (back, 0 if causal else back)
     query, key, value = (stream.contiguous() for stream in streams)
-    output = varlen_attn(query, key, value, offsets, offsets, longest, longest, scale=scale, window_size=reach)
+    reach = (back, 0 if call.causal else back)
+    output = varlen_attn(query, key, value, *call.offsets, *call.longest, scale=scale, window_size=reach)
     assert isinstance(output, Tensor)
     return output
 

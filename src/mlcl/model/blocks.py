@@ -34,13 +34,14 @@ class Block:
         rows: Where it lies among the rows of all blocks; a row is one head of one token.
         shape: (n sentences, H heads, L tokens); the last sentences may be made up.
         padding: (first sentence, sentence after the last, tokens) of each run of sentences that are shorter than L.
-        causal: Whether a token sees only itself and those before it.
+        prefix: (n,) tokens at the start of each sentence that all of it sees, or (1,) if it is one number for all;
+            beyond them a token sees itself and those before it. None = all see all.
     """
 
     rows: slice
     shape: tuple[int, int, int]
     padding: tuple[tuple[int, int, int], ...]
-    causal: bool = False
+    prefix: Tensor | None = None
 
 
 class Blocks:
@@ -51,7 +52,7 @@ class Blocks:
         heads: H.
         device: Where the stream is.
         tokens: T, if the stream goes on after the last sentence: what is there is left out, and 0 on the way back.
-        causal: (N,) whether attention in a sentence is causal; None = in none.
+        prefix: (N,) tokens at the start of each sentence that all of it sees, see `Block`; None = all of them.
     """
 
     def __init__(
@@ -60,18 +61,19 @@ class Blocks:
         heads: int,
         device: torch.device,
         tokens: int | None = None,
-        causal: Tensor | None = None,
+        prefix: Tensor | None = None,
     ) -> None:
         lengths = lengths.cpu()
-        kinds = torch.zeros(len(lengths), dtype=torch.bool) if causal is None else causal.cpu()
+        prefix = lengths if prefix is None else prefix.cpu()
+        in_order = prefix < lengths  # (N,) whether some token of the sentence does not see those after it
         starts = lengths.cumsum(0) - lengths
         rounded = _rounded(lengths)
         self.heads, self._real_tokens = heads, int(lengths.sum())
         self.tokens = self._real_tokens if tokens is None else tokens
         self.blocks: list[Block] = []
         sources, padding, first = [], [], 0
-        for length, kind in torch.stack([rounded, kinds.long()], dim=1).unique(dim=0).tolist():
-            chosen = ((rounded == length) & (kinds == bool(kind))).nonzero()[:, 0]
+        for length, kind in torch.stack([rounded, in_order.long()], dim=1).unique(dim=0).tolist():
+            chosen = ((rounded == length) & (in_order == bool(kind))).nonzero()[:, 0]
             made_up = round_up(len(chosen), _COUNTS) - len(chosen)
             place = torch.arange(length)[None, :]
             missing = place >= F.pad(lengths[chosen], (0, made_up))[:, None]  # (n, L)
@@ -81,7 +83,8 @@ class Blocks:
             sources.append(token[:, None].expand(shape).reshape(-1))
             padding.append(missing[:, None].expand(shape).reshape(-1))
             padded = _short_runs(lengths[chosen], length)
-            self.blocks.append(Block(slice(first, first + size), shape, padded, bool(kind)))
+            shown = F.pad(prefix[chosen], (0, made_up)) if bool(prefix[chosen].any()) else lengths.new_zeros(1)
+            self.blocks.append(Block(slice(first, first + size), shape, padded, shown.to(device) if kind else None))
             first += size
         self._token = torch.cat(sources)  # (rows,) the token of each row; some token for padding
         self._head = torch.cat(
@@ -162,6 +165,16 @@ def attend_backward(d_output: Tensor, blocked: Tensor, weights: list[Tensor], bl
     return gradient
 
 
+def seen(length: int, prefix: Tensor) -> Tensor:
+    """Which token (last) each token of N sentences sees (N, L, L): itself, those before it, the first `prefix` (N,).
+
+    A prefix of 0 is causal attention, one of all tokens attention in both directions, and one between them that of a
+    prefix language model (arXiv 1905.03197) or of blank infilling (GLM, arXiv 2103.10360).
+    """
+    place = torch.arange(length, device=prefix.device)
+    return (place <= place[:, None]) | (place < prefix[:, None])[:, None]
+
+
 def _rounded(lengths: Tensor) -> Tensor:
     """(N,) lengths, rounded up to multiples of a quarter of the power of two below them."""
     below = 2 ** torch.log2(lengths.clamp(min=_LEAST).double()).floor().long()
@@ -209,9 +222,8 @@ def _mask(scores: Tensor, block: Block, window: int | None) -> None:
     """Write -inf where a token does not see another. Some narrow fills cost less than one pass with a mask."""
     sentences, heads, length = block.shape
     by_sentence = scores.view(sentences, heads, length, length)
-    if block.causal:
-        later = torch.ones(length, length, dtype=torch.bool, device=scores.device).triu_(1)
-        by_sentence.masked_fill_(later, -torch.inf)
+    if block.prefix is not None:
+        by_sentence.masked_fill_(~seen(length, block.prefix)[:, None], -torch.inf)
     if window is not None and length > window:
         place = torch.arange(length, device=scores.device)
         by_sentence.masked_fill_((place[:, None] - place).abs() >= window, -torch.inf)

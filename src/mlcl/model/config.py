@@ -26,7 +26,7 @@ class MLCConfig(PreTrainedConfig):
         pooling: `mean`, `cls`, `max`, `last` (the last token) or `pooler` (the backbone's own trained pooler). None =
             what suits the backbone: `mean`, or `last` where attention is causal.
         bidirectional: For decoders, sentence vectors from attention in both directions (LLM2Vec, arXiv 2404.05961). The
-            LM term stays causal (GritLM, arXiv 2402.09906).
+            LM term predicts from attention that stays causal (GritLM, arXiv 2402.09906).
         tied_output: Whether the output matrix of the LM term is the token embedding; None = as the backbone's
             configuration says. Set when a model is made.
         lora: Train adapters instead of the backbone's weights: `{"rank": 16, "alpha": 32, "dropout": 0.0, "targets":

@@ -24,7 +24,8 @@ from mlcl.model.model import MLCModel
 def language_model(model: MLCModel | str | Path) -> Any:
     """The language model inside an `MLCModel`, or inside the folder of one, as a `PreTrainedModel` of transformers.
 
-    The weights are copies. A bidirectional decoder becomes causal again, for that is how its LM term was trained.
+    The weights are copies. A bidirectional decoder becomes causal again, for that is how its LM term was trained; what
+    blank infilling read in both directions is then read causally as well.
 
     Raises:
         UserError: no such folder, or transformers has no language model of this kind.

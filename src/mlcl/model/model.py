@@ -18,6 +18,7 @@ from mlcl.core.errors import UserError
 from mlcl.core.shapes import round_up
 from mlcl.model import attention, lora, packed_layers, packing
 from mlcl.model.backbones import Family, Parts, family_of
+from mlcl.model.blocks import seen
 from mlcl.model.config import MLCConfig
 from mlcl.model.heads import MaskedLMHead
 from mlcl.model.pooling import POOLINGS
@@ -130,7 +131,7 @@ class MLCModel(PreTrainedModel):
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         lengths: Tensor | None = None,
-        causal: Tensor | None = None,
+        prefix: Tensor | None = None,
         **kwargs: Any,
     ) -> MLCOutput:
         """Encode a padded batch: input_ids (N, L), attention_mask (N, L) -> embeddings (N, D), states (N, L, H).
@@ -138,21 +139,22 @@ class MLCModel(PreTrainedModel):
         A row of nothing but padding has the embedding 0.
 
         With `lengths` (N,) the input is a packed stream instead, as for `forward_packed`; this is the way in for
-        wrappers such as DDP, which see `forward` only. `causal` (N,): see there.
+        wrappers such as DDP, which see `forward` only. `prefix` (N,): see there; padding is on the right then.
         """
         if input_ids is None:
             raise ValueError("input_ids are needed")
         if lengths is not None:
             return self.forward_packed(
-                input_ids, lengths.cpu(), causal
+                input_ids, lengths.cpu(), prefix
             )  # wrappers move them to the GPU; they steer the host
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         empty = ~attention_mask.bool().any(1)  # (N,) they see one token, because attention to nothing is NaN
         attention_mask = torch.cat([attention_mask[:, :1] + empty[:, None], attention_mask[:, 1:]], dim=1)
         real = attention_mask.bool()
-        if causal is not None and self.config.bidirectional:
-            attention_mask = _mixed_mask(real, causal)
+        if prefix is not None and self.family.causal:
+            in_sight = seen(input_ids.shape[1], prefix.to(input_ids.device))  # (N, L, L)
+            attention_mask = (in_sight & real[:, None])[:, None]  # (N, 1, L, L)
         hidden = self._run_backbone(input_ids=input_ids, attention_mask=attention_mask)
         embeddings = self._embed(hidden[real], real.sum(1)).masked_fill(empty[:, None], 0)
         return MLCOutput(embeddings=embeddings, last_hidden_state=hidden)
@@ -161,7 +163,7 @@ class MLCModel(PreTrainedModel):
         """Token states (N, L, H)."""
         return self.backbone(**inputs, **self.family.call_options).last_hidden_state
 
-    def forward_packed(self, input_ids: Tensor, lengths: Tensor, causal: Tensor | None = None) -> MLCOutput:
+    def forward_packed(self, input_ids: Tensor, lengths: Tensor, prefix: Tensor | None = None) -> MLCOutput:
         """Encode a packed batch: input_ids (T,), lengths (N,) -> embeddings (N, D), states (T, H).
 
         Equal, sentence by sentence, to `forward`; the cost is that of the real tokens only. Sort by length first
@@ -171,8 +173,9 @@ class MLCModel(PreTrainedModel):
         Args:
             input_ids: The stream.
             lengths: Tokens of each sentence.
-            causal: (N,) sentences that a bidirectional decoder reads causally all the same, for its LM term; others
-                have one kind of attention and do not look at it.
+            prefix: (N,) tokens at the start of each sentence that all of it sees, for the LM term of decoders: beyond
+                them a token sees itself and those before it. 0 is causal attention, the length attention in both
+                directions. None = as `MLCConfig.bidirectional` says. Other families do not look at it.
 
         Raises:
             ValueError: a sentence that is longer than the backbone has positions, or empty.
@@ -182,22 +185,22 @@ class MLCModel(PreTrainedModel):
                 f"sentences have {int(lengths.min())} to {int(lengths.max())} tokens, not 1 to {self.reach}"
             )
         if not self.supports_packing:
-            return self._forward_chunks(input_ids, lengths, causal)
+            return self._forward_chunks(input_ids, lengths, prefix)
         position_ids = (packing.positions(lengths) + (self._first_position or 0)).to(input_ids.device)  # (T,)
-        with attention.packed(lengths, self._causal(lengths, causal)) as state:
+        with attention.packed(lengths, self._prefix(lengths, prefix)) as state:
             if self._has_plain_layers(input_ids.device):
                 hidden = self._run_layers(input_ids, position_ids, state)  # (T, H)
             else:
                 hidden = self._run_backbone(input_ids=input_ids[None], position_ids=position_ids[None])[0]
         return MLCOutput(embeddings=self._embed(hidden, lengths.to(hidden.device)), last_hidden_state=hidden)
 
-    def _causal(self, lengths: Tensor, causal: Tensor | None) -> Tensor | None:
-        """(N,) which sentences have causal attention; None = none of them."""
+    def _prefix(self, lengths: Tensor, prefix: Tensor | None) -> Tensor | None:
+        """(N,) tokens at the start of each sentence that all of it sees; None = all of them."""
         if not self.family.causal:
             return None
-        if not self.config.bidirectional:
-            return torch.ones(len(lengths), dtype=torch.bool)
-        return None if causal is None else causal.cpu()
+        if prefix is not None:
+            return prefix.cpu()
+        return None if self.config.bidirectional else torch.zeros_like(lengths)
 
     def _has_plain_layers(self, device: torch.device) -> bool:
         """Whether the layers can run as `packed_layers`. On a GPU their savings are not where the time goes."""
@@ -215,13 +218,13 @@ class MLCModel(PreTrainedModel):
             states = packed_layers.encoder_layer(layer, states, blocks)
         return states[: len(embedded)].to(embedded.dtype)
 
-    def _forward_chunks(self, input_ids: Tensor, lengths: Tensor, causal: Tensor | None = None) -> MLCOutput:
+    def _forward_chunks(self, input_ids: Tensor, lengths: Tensor, prefix: Tensor | None = None) -> MLCOutput:
         """`forward_packed` by way of padding: chunks of neighbours, which are of similar length."""
         embeddings, states, first = [], [], 0
         pad_token_id = self.backbone.config.pad_token_id or 0
         for ids, sizes in packing.chunks(input_ids, lengths, _CHUNK_TOKENS):
             padded, mask = packing.pad(ids, sizes, pad_token_id)
-            output = self(padded, mask, causal=None if causal is None else causal[first : first + len(sizes)])
+            output = self(padded, mask, prefix=None if prefix is None else prefix[first : first + len(sizes)])
             first += len(sizes)
             embeddings.append(output.embeddings)
             states.append(output.last_hidden_state[mask.bool()])
@@ -267,12 +270,6 @@ class MLCModel(PreTrainedModel):
             nn.init.zeros_(module.bias)
         elif isinstance(module, MaskedLMHead):
             nn.init.zeros_(module.bias)
-
-
-def _mixed_mask(real: Tensor, causal: Tensor) -> Tensor:
-    """Who sees whom (N, 1, L, L), from what is no padding (N, L) and which sentences are causal (N,)."""
-    earlier = torch.ones(real.shape[1], real.shape[1], dtype=torch.bool, device=real.device).tril_()
-    return real[:, None, None, :] & (earlier | ~causal.to(real.device)[:, None, None, None])
 
 
 def _make_parts(config: MLCConfig) -> Parts:

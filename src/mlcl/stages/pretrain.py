@@ -97,6 +97,7 @@ def run(config: Config) -> Path:
     from mlcl.training.memory import keep_freed_memory
     from mlcl.training.mixing import check, steps_of_run
     from mlcl.training.settings import model_config, training_arguments
+    from mlcl.training.sources import lm_corruption
     from mlcl.training.token_store import open_or_build
     from mlcl.training.trainer import MLCTrainer
 
@@ -130,6 +131,7 @@ def run(config: Config) -> Path:
         set_seed(args.seed)
         model = MLCModel(mlc_config)
         _check_vocabulary(model, tokenizer)
+        lm_corruption(args, tokenizer, model.family)  # refuses a tokenizer that lacks what the LM term needs
         apply_start(model, config.start)
         _check_terms(args, model.dimension, corpus.languages, widths, model, tokenizer.all_special_ids)
         longest = args.longest_sentence(model.max_length, model.reach)

@@ -12,6 +12,7 @@ from transformers import TrainingArguments
 from mlcl.core.errors import UserError
 from mlcl.core.hardware import bf16_pays
 from mlcl.training import terms
+from mlcl.training.corruption import Blanks
 from mlcl.training.lm_weighting import KINDS
 from mlcl.training.temperature import RANGE
 
@@ -55,6 +56,14 @@ class MLCTrainingArguments(TrainingArguments):
     lm_share: float = _option(0.25, "Inputs of the LM term per pair of the batch.")
     tlm_share: float = _option(0.5, "Share of the LM inputs that are translation pairs (TLM); the others are MLM.")
     mlm_probability: float = _option(0.15, "Share of tokens that the LM term hides; a decoder's predicts all of them.")
+    blank_share: float = _option(
+        0.0,
+        "Share of a decoder's LM inputs that are blank infilling (GLM): mlm_probability of the tokens are hidden in "
+        "spans and written after the text, which is read in both directions. The others predict the next token.",
+    )
+    blank_token: str | None = _option(
+        None, "Token that stands for a blank, such as an unused one of the tokenizer. None = its mask token."
+    )
     negatives_per_pair: int = _option(1, "Most hard negatives of a pair, of those that the corpus has; 0 = none.")
     mask_documents: bool = _option(False, "Sentences of one document are never negatives of each other.")
     queue_size: int = _option(0, "Keys in the queue of negatives; 0 = no queue and no momentum encoder.")
@@ -112,6 +121,7 @@ class MLCTrainingArguments(TrainingArguments):
                 ("lm_share", self.lm_share, self.lm_share >= 0, "at least 0"),
                 ("tlm_share", self.tlm_share, 0 <= self.tlm_share <= 1, "in [0, 1]"),
                 ("mlm_probability", self.mlm_probability, 0 < self.mlm_probability < 1, "in (0, 1)"),
+                ("blank_share", self.blank_share, 0 <= self.blank_share <= 1, "in [0, 1]"),
                 ("negatives_per_pair", self.negatives_per_pair, self.negatives_per_pair >= 0, "at least 0"),
                 ("queue_size", self.queue_size, self.queue_size >= 0, "at least 0"),
                 ("momentum", self.momentum, 0 <= self.momentum < 1, "in [0, 1)"),
@@ -160,8 +170,10 @@ class MLCTrainingArguments(TrainingArguments):
         Args:
             max_length: Longest input of the model that was set.
             reach: Positions that its backbone knows; TLM joins two sentences into one input, which may be longer than
-                any input afterwards.
+                any input afterwards, and blanks make it longer once more.
         """
+        if self.uses_lm and self.blank_share:
+            reach = Blanks.longest_sentence(reach, self.mlm_probability)
         return min(self.max_length, max_length, reach // 2 if self.uses_lm and self.tlm_share else reach)
 
     @property

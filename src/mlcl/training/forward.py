@@ -66,8 +66,9 @@ def attach(model: MLCModel) -> None:
         if inputs is None:
             return None
         options = {"lengths": inputs.packed.lengths, "step": inputs}
-        if module.config.bidirectional and inputs.masked is not None:
-            options["causal"] = _predicted(inputs.packed.lengths, inputs.masked)
+        if module.family.causal and inputs.masked is not None:
+            both = module.config.bidirectional
+            options["prefix"] = _prefix(inputs.packed.lengths, inputs.masked, both_directions=both)
         return (inputs.packed.input_ids,), options
 
     def finish(module: MLCModel, args: tuple[Any, ...], kwargs: dict[str, Any], output: MLCOutput) -> Encoded | None:
@@ -84,11 +85,27 @@ def attach(model: MLCModel) -> None:
     model.register_forward_hook(finish, with_kwargs=True)  # type: ignore[arg-type]
 
 
-def _predicted(lengths: Tensor, masked: Tensor) -> Tensor:
-    """(N,) which sentences of a stream the LM term has a label in."""
-    found = torch.zeros(len(lengths), dtype=torch.bool)
-    found[torch.searchsorted(lengths.cumsum(0), masked.cpu(), right=True)] = True
-    return found
+def _prefix(lengths: Tensor, masked: Tensor, *, both_directions: bool) -> Tensor:
+    """(N,) tokens at the start of each sentence of a stream that all of it sees.
+
+    A sentence of the LM term is read in both directions up to its first predicted place and causally from there. So no
+    label is seen by the place that predicts it: with the next token as label all of the sentence is causal, with blanks
+    the part that writes them. Other sentences are read as the model reads texts.
+
+    Args:
+        lengths: (N,) tokens of each sentence.
+        masked: (P,) places in the stream that the labels belong to, ascending.
+        both_directions: How the model reads texts.
+    """
+    prefix, stops, places = (
+        lengths.clone() if both_directions else torch.zeros_like(lengths),
+        lengths.cumsum(0),
+        masked.cpu(),
+    )
+    sentences = torch.searchsorted(stops, places, right=True)  # (P,)
+    first = sentences.diff(prepend=sentences.new_tensor([-1])) > 0
+    prefix[sentences[first]] = places[first] - (stops - lengths)[sentences[first]]
+    return prefix
 
 
 def _lm_sum(model: MLCModel, hidden: Tensor, lengths: Tensor, masked: Tensor, labels: Tensor) -> Tensor:

@@ -373,15 +373,27 @@ def as_source(
     return TextSource(data, tokenizer, max_length, settings, collate)
 
 
+def lm_corruption(args: MLCTrainingArguments, tokenizer: Any, family: Family) -> Corruption | None:
+    """How the inputs of the LM term are made; None without such a term.
+
+    Raises:
+        UserError: see `corruption_for`.
+    """
+    if not args.uses_lm:
+        return None
+    return corruption_for(
+        family, tokenizer, args.mlm_probability, blank_share=args.blank_share, blank_token=args.blank_token
+    )
+
+
 def _settings(args: MLCTrainingArguments, tokenizer: Any, family: Family) -> BatchSettings:
-    masking = corruption_for(family, tokenizer, args.mlm_probability) if args.uses_lm else None
     return BatchSettings(
         pairs=args.per_device_train_batch_size,
         contrastive=args.uses_pairs,
         lm_sentences=round(args.lm_share * args.per_device_train_batch_size) if args.uses_lm else 0,
         tlm_share=args.tlm_share,
         with_keys=args.uses_queue,
-        masking=masking,
+        masking=lm_corruption(args, tokenizer, family),
         negatives_per_pair=args.negatives_per_pair,
         mask_documents=args.mask_documents,
         seed=data_seed(args),

@@ -2,7 +2,8 @@
 
 A sentence's vector is the state of its last token, which has seen all others (as in E5-Mistral, arXiv 2401.00368), or a
 mean. With `MLCConfig.bidirectional` the vectors come from attention in both directions while the LM term stays causal,
-as in GritLM (arXiv 2402.09906): the model keeps generating.
+as in GritLM (arXiv 2402.09906): the model keeps generating. A share of the term's inputs may be blank infilling instead
+(GLM, arXiv 2103.10360; `training.corruption.Blanks`).
 """
 
 from __future__ import annotations

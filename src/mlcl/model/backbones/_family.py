@@ -41,8 +41,8 @@ class Family(ABC):
         first_position: Number of the first position of a sentence, from the configuration, where attention is all that
             lets a token see others, so that sentences can be packed; None = runs padded.
         pooling: The pooling that such a model is used with unless its user says otherwise.
-        term: What the LM term predicts: `masked` tokens, the next one (`causal`), hidden `spans`, or the whole text
-            from one with spans replaced by masks (`infilling`).
+        term: What the LM term predicts: `masked` tokens, the next one (`causal`; a run may ask for blank infilling in
+            its place), hidden `spans`, or the whole text from one with spans replaced by masks (`infilling`).
         causal: Whether a token sees only itself and those before it.
         special_tokens: What a tokenizer that is trained for such a backbone needs beyond the usual special tokens.
     """
