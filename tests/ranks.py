@@ -38,16 +38,17 @@ class Case:
     tokens: int | None = None
     fsdp: bool = False
     bf16: bool = False
+    term: str = "masked"
 
     @property
     def in_one_process(self) -> Case:
         together = [[sum(shares[1:], shares[0])] for shares in self.micro_batches]
-        return Case(together, self.options, self.tokens)
+        return Case(together, self.options, self.tokens, term=self.term)
 
 
 def update(case: Case, rank: int, folder: Path) -> dict[str, Any]:
     """Gradients of an update, and all state after it, as this rank sees them."""
-    model = tiny()
+    model = tiny(term=case.term)
     autocast = partial(torch.autocast, "cpu", torch.bfloat16) if case.bf16 else nullcontext
     objective = objective_for(model, folder, autocast, **case.options)
     objective.progress = 0.5  # a term may grow with it, from 0
@@ -63,7 +64,7 @@ def update(case: Case, rank: int, folder: Path) -> dict[str, Any]:
         wrapped = DistributedDataParallel(model, find_unused_parameters=True)
     scale, info_nce, lm, further = 1 / len(case.micro_batches), 0.0, 0.0, []
     for number, shares in enumerate(case.micro_batches):
-        batch = shares[rank].batch()
+        batch = shares[rank].batch(term=case.term)
         with nullcontext() if number == len(case.micro_batches) - 1 else _no_sync(wrapped):
             if case.tokens is None:
                 terms = objective.terms(wrapped, batch)

@@ -15,7 +15,7 @@ from mlcl.model.model import MLCModel
 from mlcl.objectives import NegativeQueue
 from mlcl.training.arguments import MLCTrainingArguments
 from mlcl.training.batching import Batch, make_batch
-from mlcl.training.corruption import Masking
+from mlcl.training.corruption import Blanks, Corruption, Example, Infilling, Masking, NextToken, SpanCorruption
 from mlcl.training.forward import attach
 from mlcl.training.momentum import MomentumEncoder
 from mlcl.training.step import Objective
@@ -34,6 +34,39 @@ class EveryThird(Masking):
         labels = np.full(len(ids), -100)
         labels[1::3] = ids[1::3]
         return np.where(labels == -100, ids, self.mask_token_id), labels
+
+
+@dataclass(frozen=True)
+class BySentence(Corruption):
+    """Hides what another corruption hides, drawn by the sentence alone, for the same reason."""
+
+    other: Corruption
+
+    def corrupt(self, ids: np.ndarray, rng: Any) -> Example:
+        return self.other.corrupt(ids, np.random.default_rng(int(ids.sum())))
+
+
+_LAYERS = {
+    "vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "intermediate_size": 64, "max_position_embeddings": 40, "pad_token_id": 1, "initializer_range": 0.2,
+}  # fmt: skip
+_T5 = {
+    "vocab_size": VOCABULARY, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "pad_token_id": 1,
+    "decoder_start_token_id": 1, "initializer_factor": 0.5,
+}  # fmt: skip
+_MBART = {
+    "vocab_size": VOCABULARY, "d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "max_position_embeddings": 40,
+    "init_std": 0.2,
+}  # fmt: skip
+TERMS: dict[str, tuple[dict[str, Any], Corruption]] = {
+    "masked": ({"model_type": "xlm-roberta", **_LAYERS}, EveryThird((), 4, VOCABULARY)),
+    "next token": ({"model_type": "llama", **_LAYERS}, NextToken(SPECIAL)),
+    "blanks": ({"model_type": "llama", **_LAYERS}, BySentence(SPECIAL, Blanks(SPECIAL, 4, 3, 2, 0.3, share=0.7))),
+    "spans": ({"model_type": "mt5", **_T5}, BySentence(SPECIAL, SpanCorruption(SPECIAL, (46, 47, 48, 49), 2, 0.3))),
+    "infilling": ({"model_type": "mbart", **_MBART}, BySentence(SPECIAL, Infilling(SPECIAL, 4, 0.3))),
+}
+"""LM term -> a tiny backbone that has it, and how its inputs are made."""
 
 
 @dataclass
@@ -67,14 +100,14 @@ class Share:
     def __add__(self, other: Share) -> Share:
         return Share(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
 
-    def batch(self, *, with_keys: bool = True) -> Batch:
+    def batch(self, *, with_keys: bool = True, term: str = "masked") -> Batch:
         batch = make_batch(
             self.anchors,
             self.positives,
             ids=np.array(self.ids, dtype=np.int64),
             hard_negatives=self.hard_negatives,
             lm=self.lm,
-            masking=EveryThird(mask_token_id=4, vocab_size=VOCABULARY, special_ids=()),
+            masking=TERMS[term][1],
             rng=np.random.default_rng(0),
             with_keys=with_keys,
         )
@@ -93,15 +126,10 @@ class Share:
         return batch
 
 
-def tiny(dropout: float = 0.0) -> MLCModel:
-    """The same two layers of 32 at every call."""
+def tiny(dropout: float = 0.0, term: str = "masked") -> MLCModel:
+    """The same two layers of 32 at every call, with one of the LM terms."""
     torch.manual_seed(3)
-    backbone = {
-        "model_type": "xlm-roberta", "vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "intermediate_size": 64, "max_position_embeddings": 40, "pad_token_id": 1,
-        "initializer_range": 0.2,
-    }  # fmt: skip
-    model = MLCModel(MLCConfig(backbone=backbone, proj_size=16, hidden_dropout=dropout))
+    model = MLCModel(MLCConfig(backbone=TERMS[term][0], proj_size=16, hidden_dropout=dropout))
     attach(model)
     return model.train()
 

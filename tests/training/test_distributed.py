@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from mlcl.training.terms import names
 from ranks import Case, run, update
-from steps import Share, tiny
+from steps import TERMS, Share, tiny
 from train_ranks import run as train_alone
 
 pytestmark = pytest.mark.slow  # the start of new processes
@@ -51,6 +51,11 @@ CASES = {
     "further terms, cached, no LM term": Case([NO_BATCH, UNEQUAL], {**FURTHER, "lm_weight": 0.0}, tokens=20),
     "further terms, cached in one chunk": Case([NO_BATCH, UNEQUAL], {**FURTHER, "lm_weight": 0.0}, tokens=10_000),
     "an angular margin": Case([UNEQUAL], {"angular_margin": 0.2}),
+    **{f"LM term: {term}": Case([UNEQUAL], term=term) for term in TERMS if term != "masked"},
+    **{f"LM term: {term}, a rank without": Case([NO_MASKED], term=term) for term in TERMS if term != "masked"},
+    "LM term: blanks, a rank without a batch": Case([NO_BATCH], term="blanks"),
+    "LM term: blanks, cached, two micro-batches": Case([NO_MASKED, UNEQUAL], tokens=20, term="blanks"),
+    "LM term: spans, cached, two micro-batches": Case([NO_MASKED, UNEQUAL], tokens=20, term="spans"),
     "FSDP2": Case([UNEQUAL], fsdp=True),
     "FSDP2, a rank without a batch": Case([NO_BATCH], fsdp=True),
     "FSDP2, a rank without masked tokens": Case([NO_MASKED], fsdp=True),

@@ -143,7 +143,11 @@ class MLCTrainingArguments(TrainingArguments):
             problems.append("learnable_temperature cannot be used with fp16 and its loss scale, use bf16")
         if self.fgm_radius and self.gradient_accumulation_steps > 1:
             problems.append("fgm_radius needs gradient_accumulation_steps 1, use mini_batch_tokens for large batches")
-        self.further_terms = frozenset(name for name, term in terms.parse(self.objectives).items() if term.weight > 0)
+        try:
+            parsed = terms.parse(self.objectives)
+        except UserError as error:  # told with the others; those below suppose that the objectives are known
+            raise UserError("; ".join([*problems, str(error)])) from error
+        self.further_terms = frozenset(name for name, term in parsed.items() if term.weight > 0)
         if self.mask_documents and "context" in self.further_terms:
             problems.append("mask_documents leaves the objective context no sentence to find, use one of them")
         if not self.uses_pairs and not self.uses_lm:

@@ -65,12 +65,27 @@ class TestContract:
         ({"koleo": {"weight": "much"}}, "objectives.koleo.weight is 'much', expected float"),
         ({"koleo": [1]}, "objectives.koleo is [1] (give its weight, or a mapping of its settings)"),
         ({"koleo": -1}, "objectives.koleo.weight is -1, it must be at least 0"),
+        ({"koleo": float("inf")}, "objectives.koleo.weight is inf, it must be at least 0 and finite"),
     ],
 )
 def test_mistakes_are_named(objectives, message):
     with pytest.raises(UserError) as error:
         terms.parse(objectives)
     assert message in str(error.value)
+
+
+def test_all_mistakes_of_all_terms_are_told_at_once(tmp_path):
+    objectives = {"koleo": -1, "mse": 0.1, "uniformity": {"t": 0, "s": 1}, "matryoshka": {"dims": []}, "kontext": 1}
+    expected = (
+        "objectives.koleo.weight is -1, it must be at least 0 and finite; unknown key objectives.uniformity.s (known: "
+        "weight, t); objectives.matryoshka.dims is [], it must be different numbers above 0; unknown term 'kontext' "
+    )
+    with pytest.raises(UserError) as error:
+        terms.parse(objectives)
+    assert str(error.value).startswith(expected)
+    with pytest.raises(UserError) as error:
+        MLCTrainingArguments(str(tmp_path), objectives=objectives, temperature=0.0, report_to="none")
+    assert str(error.value).startswith(f"temperature is 0.0, it must be above 0; {expected}")
 
 
 def test_a_term_of_weight_0_is_left_out(tmp_path):

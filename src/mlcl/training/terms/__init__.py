@@ -14,6 +14,7 @@ they are the same with gradient caching and under every kind of backbone. Users 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -190,29 +191,40 @@ def parse(objectives: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of each term from what the user wrote: `{name: weight}` or `{name: {setting: value}}`.
 
     Raises:
-        UserError: an unknown term or setting, or a value of a wrong type.
+        UserError: unknown terms or settings, or values that they cannot have; all mistakes of all terms at once.
     """
-    parsed = {}
+    parsed, problems = {}, []
     for name, values in objectives.items():
-        kind = plugins.load(__name__, name).Settings
-        place = f"objectives.{name}"
-        number = isinstance(values, (int, float)) and not isinstance(values, bool)
-        values = {"weight": values} if number else values
-        if not isinstance(values, dict):
-            raise UserError(f"{place} is {values!r}", remedy="give its weight, or a mapping of its settings")
-        known = field_types(kind)
-        required = {item.name for item in dataclasses.fields(kind) if item.default is dataclasses.MISSING
-                    and item.default_factory is dataclasses.MISSING}  # fmt: skip
-        problems = [unknown_key(f"{place}.{key}", key, known) for key in values if key not in known]
-        problems += [
-            f"{place}.{key} is {value!r}, expected {type_name(known[key])}"
-            for key, value in values.items()
-            if key in known and not fits(value, known[key])
-        ]
-        problems += [f"{place}.{key} is missing" for key in sorted(required - values.keys())]
-        if not problems and values.get("weight", 1) < 0:
-            problems.append(f"{place}.weight is {values['weight']}, it must be at least 0")
-        if problems:
-            raise UserError("; ".join(problems))
-        parsed[name] = kind(**values)
+        try:
+            parsed[name] = _settings(name, values)
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError("; ".join(problems))
     return parsed
+
+
+def _settings(name: str, values: Any) -> Any:
+    """Settings of one term, see `parse`."""
+    kind = plugins.load(__name__, name).Settings
+    place = f"objectives.{name}"
+    number = isinstance(values, (int, float)) and not isinstance(values, bool)
+    values = {"weight": values} if number else values
+    if not isinstance(values, dict):
+        raise UserError(f"{place} is {values!r}", remedy="give its weight, or a mapping of its settings")
+    known = field_types(kind)
+    required = {item.name for item in dataclasses.fields(kind) if item.default is dataclasses.MISSING
+                and item.default_factory is dataclasses.MISSING}  # fmt: skip
+    problems = [unknown_key(f"{place}.{key}", key, known) for key in values if key not in known]
+    problems += [
+        f"{place}.{key} is {value!r}, expected {type_name(known[key])}"
+        for key, value in values.items()
+        if key in known and not fits(value, known[key])
+    ]
+    problems += [f"{place}.{key} is missing" for key in sorted(required - values.keys())]
+    weight = values.get("weight", 1)
+    if fits(weight, float) and not (weight >= 0 and math.isfinite(weight)):
+        problems.append(f"{place}.weight is {weight}, it must be at least 0 and finite")
+    if problems:
+        raise UserError("; ".join(problems))
+    return kind(**values)
