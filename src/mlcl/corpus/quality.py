@@ -73,8 +73,7 @@ def check(settings: CleanSettings) -> None:
 
 
 def repair(text: str, settings: CleanSettings) -> str:
-    """The text as the settings ask for it: mojibake undone (`Ã¼` -> `ü`, by ftfy), every word in one script, personal
-    data masked."""
+    """The text with mojibake undone (`Ã¼` -> `ü`), words in one script and personal data masked, where asked for."""
     if settings.fix_encoding and not text.isascii():
         import ftfy
 
