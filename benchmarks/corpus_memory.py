@@ -34,7 +34,7 @@ from mlcl.corpus import build as building
 from mlcl.corpus.engine import EngineSettings, cores
 from mlcl.corpus.sources import Source
 
-_PASSES = {"first_pass": "read and clean", "select": "deduplicate and group", "write_rows": "write"}
+_PASSES = {"first_pass": "read and clean", "select": "deduplicate and group", "write_shards": "write"}
 
 
 def write_texts(root: Path, folder: Path, size: int) -> list[Source]:

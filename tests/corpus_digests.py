@@ -1,9 +1,17 @@
-"""A corpus that is built again and again, to compare its bytes; as a script it builds it in a process of its own."""
+"""A corpus that is built again and again, to compare its bytes; as a script it builds it in a process of its own:
+
+    corpus_digests.py DATA OUT WORKERS ROWS_PER_SHARD SHARDS
+
+and is killed after so many shards unless SHARDS is 0.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -51,14 +59,29 @@ def plain_report(manifest: dict[str, Any], path: Path) -> None:
     path.write_text(json.dumps(manifest))
 
 
+def kill_after(shards: int) -> None:
+    """Let this process kill itself when so many shards are whole and the next one lies half-finished on the disk."""
+    from mlcl.corpus.shards import Shard
+
+    entry, calls = Shard.entry, itertools.count(1)
+
+    def killing(shard: Shard) -> dict[str, Any]:
+        if next(calls) > shards:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return entry(shard)
+
+    Shard.entry = killing  # type: ignore[method-assign]
+
+
 if __name__ == "__main__":
     import mlcl.corpus.build
     from mlcl.corpus.build import BuildSettings, build
     from mlcl.corpus.engine import EngineSettings
 
     mlcl.corpus.build.write_report = plain_report
-    data, out, workers = sys.argv[1:]
+    data, out, workers, rows_per_shard, shards = sys.argv[1:]
+    if int(shards):
+        kill_after(int(shards))
     engine = EngineSettings(workers=int(workers), texts_per_unit=100)
-    build(
-        BuildSettings(**settings() | {"rows_per_shard": 1000}), data, out, show_progress=False, engine_settings=engine
-    )
+    chosen = BuildSettings(**settings() | {"rows_per_shard": int(rows_per_shard)})
+    build(chosen, data, out, show_progress=False, engine_settings=engine)

@@ -152,16 +152,6 @@ def test_bounded_shards_hold_the_same_rows(data: Path, tmp_path: Path) -> None:
     assert (pairs(cut), mono(cut)) == (pairs(whole), mono(whole))
 
 
-def test_small_spool_batches_change_nothing(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mlcl.corpus import build as module
-    from mlcl.corpus.spool import Spool
-
-    make(data, tmp_path / "one")
-    monkeypatch.setattr(module, "Spool", lambda path: Spool(path, rows_per_batch=2))
-    make(data, tmp_path / "two")
-    assert digests(tmp_path / "one") == digests(tmp_path / "two")
-
-
 def test_limit_counts_records(data: Path, tmp_path: Path) -> None:
     corpus = make(data, tmp_path / "out", sources=[Source("moses", "a", limit=2)])
     assert corpus.manifest["sources"][0]["records"] == 2

@@ -18,7 +18,7 @@ from filelock import FileLock
 
 import corpus_digests
 from mlcl.core.errors import UserError
-from mlcl.corpus import units, work
+from mlcl.corpus import second_pass, units, work
 from mlcl.corpus.build import BuildSettings, build
 from mlcl.corpus.clean import CleanSettings
 from mlcl.corpus.engine import EngineSettings
@@ -165,7 +165,7 @@ def test_a_killed_build_goes_on(data: Path, tmp_path: Path, repo_root: Path, wor
     make(data, tmp_path / "one", rows_per_shard=1000)
     command = [sys.executable, str(repo_root / "tests/corpus_digests.py"), str(data), str(tmp_path / "two")]
     environment = {**os.environ, "PYTHONPATH": str(repo_root / "src")}
-    process = subprocess.Popen([*command, str(workers)], env=environment, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([*command, str(workers), "1000", "0"], env=environment, stderr=subprocess.DEVNULL)
     folder = tmp_path / ".two.build"
     deadline = time.monotonic() + 60
     while len(list(folder.glob("units/*/*.arrow"))) < 8 and process.poll() is None and time.monotonic() < deadline:
@@ -181,9 +181,67 @@ def test_a_killed_build_goes_on(data: Path, tmp_path: Path, repo_root: Path, wor
             time.sleep(0.05)
     before = {path.name: path.stat().st_mtime_ns for path in folder.glob("units/*/*.arrow")}
     assert before
-    subprocess.run([*command, "1"], env=environment, check=True, stderr=subprocess.DEVNULL)
+    subprocess.run([*command, "1", "1000", "0"], env=environment, check=True, stderr=subprocess.DEVNULL)
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
     assert left_behind(tmp_path / "two") == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
+def test_a_build_killed_in_the_second_pass_goes_on_at_its_shard(data: Path, tmp_path: Path, repo_root: Path) -> None:
+    """A real SIGKILL while the sixth shard is written; one of the five before it is damaged in the meantime."""
+    make(data, tmp_path / "one")
+    command = [sys.executable, str(repo_root / "tests/corpus_digests.py"), str(data), str(tmp_path / "two"), "1", "100"]
+    environment = {**os.environ, "PYTHONPATH": str(repo_root / "src")}
+    killed = subprocess.run([*command, "5"], env=environment, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "two").exists()
+    [made] = (tmp_path / ".two.build/selection").glob("*/corpus")
+    shards = sorted(made.glob("*/[0-9]*.parquet"))
+    assert len(shards) == 5
+    assert len(list(made.rglob(".partial*"))) == 1
+    damaged, *whole = shards
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    before = {path.relative_to(made): path.stat().st_mtime_ns for path in whole}
+
+    goes_on = subprocess.run([*command, "0"], env=environment, capture_output=True, text=True)
+    assert goes_on.returncode == 0
+    said = " ".join(goes_on.stderr.split())
+    assert "what stays was decided by an earlier build" in said
+    assert f"going on with 4 of {len(list((tmp_path / 'two').glob('*/*.parquet')))} shards" in said
+    assert {path: (tmp_path / "two" / path).stat().st_mtime_ns for path in before} == before
+    assert digests(tmp_path / "one") == digests(tmp_path / "two")
+    assert left_behind(tmp_path / "two") == []
+
+
+@pytest.mark.parametrize("changes", [{"rows_per_shard": 70}, {"near_duplicates": 0.8}, {}])
+def test_a_selection_is_used_for_the_same_settings_only(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    if "near_duplicates" in changes:
+        pytest.importorskip("rensa")
+    write = second_pass.write_shard
+
+    def first_alone(task: second_pass.Task, plan: second_pass.Plan) -> int:
+        if (task.kind, task.number) != ("pairs", 0):
+            raise Stopped
+        return write(task, plan)
+
+    monkeypatch.setattr(second_pass, "write_shard", first_alone)
+    with pytest.raises(Stopped):
+        make(data, tmp_path / "two")
+    written: list[second_pass.Task] = []
+
+    def noted(task: second_pass.Task, plan: second_pass.Plan) -> int:
+        written.append(task)
+        return write(task, plan)
+
+    monkeypatch.setattr(second_pass, "write_shard", noted)
+    make(data, tmp_path / "two", **changes)
+    assert (written[0].kind, written[0].number) == (("pairs", 0) if changes else ("pairs", 1))
+    make(data, tmp_path / "one", **changes)
+    assert digests(tmp_path / "one") == digests(tmp_path / "two")
 
 
 def test_two_builds_into_one_folder(data: Path, tmp_path: Path) -> None:
@@ -237,7 +295,8 @@ def test_a_file_that_cannot_grow_is_one_line(data: Path, tmp_path: Path, repo_ro
     """The limit of a real system call stands for a full disk: the error comes from the writers themselves."""
     import resource
 
-    command = [sys.executable, str(repo_root / "tests/corpus_digests.py"), str(data), str(tmp_path / "two"), "1"]
+    command = [sys.executable, str(repo_root / "tests/corpus_digests.py"), str(data), str(tmp_path / "two")]
+    command += ["1", "1000", "0"]
     done = subprocess.run(
         command,
         env={**os.environ, "PYTHONPATH": str(repo_root / "src")},

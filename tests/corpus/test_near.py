@@ -15,7 +15,6 @@ from mlcl.core.errors import UserError
 from mlcl.core.text import key_hash, normalise_key
 from mlcl.corpus import near
 from mlcl.corpus.build import BuildSettings, build
-from mlcl.corpus.near import near_keys
 from mlcl.corpus.sources import Source
 
 WORDS = "the committee met on tuesday to discuss a new budget for schools and hospitals in every region".split()
@@ -27,10 +26,72 @@ def keys_of(texts):
 
 def run(texts, tmp_path, languages=None, similarity=0.7, cut=7):
     languages = np.zeros(len(texts), np.int64) if languages is None else np.array(languages)
-    tables = [pa.table({"text": texts[start : start + cut]}) for start in range(0, len(texts), cut)]
-    found = near_keys(tables, languages, keys_of(texts), similarity, tmp_path)
-    assert list(tmp_path.glob("signatures*")) == []
-    return found
+    columns = np.arange(len(texts)), languages, keys_of(texts)
+
+    def blocks():
+        for start in range(0, len(texts), cut):
+            yield tuple(column[start : start + cut] for column in columns)
+
+    def in_blocks():
+        for start in range(0, len(texts), cut):
+            yield pa.chunked_array([texts[start : start + cut]])
+
+    found = near.near_blocks(blocks, in_blocks, len(texts), similarity, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["near-keys"]
+    once, again = ([np.concatenate(column) for column in zip(*found(), strict=True)] for _ in range(2))
+    for mine, theirs, same in zip(once[:2], columns[:2], again[:2], strict=True):
+        assert np.array_equal(mine, theirs)
+        assert np.array_equal(mine, same)
+    assert np.array_equal(once[2], again[2])
+    return once[2]
+
+
+def slow(texts, languages, similarity):
+    """The same without files, hashes or arrays: compare whatever shares a band, and take the first of each cluster."""
+    first = {}
+    for place, (text, lang) in enumerate(zip(texts, languages, strict=True)):
+        first.setdefault((lang, normalise_key(text)), place)
+    nodes = [place for place in first.values() if near.shingles(texts[place])]
+    signatures = {place: np.array(near.signature(near.shingles(texts[place])), np.uint32) for place in nodes}
+    root = {place: place for place in nodes}
+
+    def find(place):
+        while root[place] != place:
+            place = root[place]
+        return place
+
+    for band in range(0, near.PERMUTATIONS, near.ROWS):
+        buckets = {}
+        for place in nodes:
+            values = tuple(signatures[place][band : band + near.ROWS].tolist())
+            bucket = buckets.setdefault((languages[place], values), [])
+            for other in {bucket[0], bucket[-1]} if bucket else ():
+                if (signatures[place] == signatures[other]).mean() >= similarity:
+                    low, high = sorted((find(place), find(other)))
+                    root[high] = low
+            bucket.append(place)
+    keys = keys_of(texts)
+    of_text = (first[lang, normalise_key(text)] for text, lang in zip(texts, languages, strict=True))
+    return [keys[find(place) if place in root else place] for place in of_text]
+
+
+@pytest.mark.parametrize(("cut", "rows"), [(1000, 10**6), (13, 40), (1, 7)])
+def test_files_and_blocks_change_nothing(tmp_path, monkeypatch, cut, rows):
+    monkeypatch.setattr(near, "TEXTS", rows)
+    monkeypatch.setattr(near, "_AT_ONCE", 5)
+    chance = random.Random(3)
+    texts = []
+    for _ in range(40):
+        words = chance.choices(WORDS, k=12)
+        for _ in range(chance.randint(1, 5)):
+            texts.append(" ".join(words))
+            words[chance.randrange(len(words))] = chance.choice(WORDS)
+    texts += [*chance.choices(texts, k=30), "short", "short", ""]
+    chance.shuffle(texts)
+    languages = [chance.randrange(2) for _ in texts]
+    found = run(texts, tmp_path, languages, 0.6, cut)
+    assert found.tolist() == slow(texts, languages, 0.6)
+    assert len(set(found.tolist())) < 0.8 * len(set(keys_of(texts).tolist()))
 
 
 def test_clusters_are_those_of_exact_similarities(tmp_path):
@@ -72,7 +133,12 @@ def test_build_drops_pairs_whose_sides_both_came_before(tmp_path):
     assert manifest["rows"]["pairs"] == 2
     assert [(drop["reason"], drop["texts"]) for drop in manifest["drops"]] == [("near-duplicate", 2)]
     assert manifest["groups"] == 1  # and what is left is no negative of one another
-    assert not (tmp_path / "near" / "signatures.npy").exists()
+    assert {path.name for path in (tmp_path / "near").iterdir()} == {
+        "README.md",
+        "manifest.json",
+        "pairs",
+        "report.html",
+    }
     build(BuildSettings([source]), tmp_path, tmp_path / "exact", show_progress=False)
     assert json.loads((tmp_path / "exact" / "manifest.json").read_text())["rows"]["pairs"] == 3
 

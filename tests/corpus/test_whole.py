@@ -72,6 +72,28 @@ def test_lengths_do_not_depend_on_which_language_comes_first(ratio, seed):
         )
 
 
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=200, max_size=400), st.integers(1, 90))
+def test_counted_lengths_teach_what_all_of_them_do(pairs, portion):
+    widths = np.array(pairs)
+    slow = lengths.learn(*widths.T.astype(float))
+    counted = lengths.Lengths()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lengths, "_WAITING", 5)
+        for start in range(0, len(widths), portion):
+            first, second = widths[start : start + portion].T
+            for low in (0, 1):  # a second pair of languages has the same pairs
+                counted.add(np.full_like(first, low), np.full_like(first, low + 1), first, second)
+    assert counted.learn() == {(0, 1): (slow, len(widths)), (1, 2): (slow, len(widths))}
+    values = np.log(widths[:, 1] / widths[:, 0])
+    ordered = np.sort(values)
+    size = len(ordered) // 2 + 1
+    halves = ordered[size - 1 :] - ordered[: len(ordered) - size + 1]
+    start = int(np.argmin(halves))
+    assert lengths._middle_half(values, np.ones(len(values), np.int64)) == (
+        float(ordered[start] + ordered[start + size - 1]) / 2, float(halves[start]) / 2
+    )  # fmt: skip
+
+
 def test_build_drops_translations_of_unusual_length(tmp_path):
     chance = random.Random(0)
     records = []
@@ -90,6 +112,11 @@ def test_build_drops_translations_of_unusual_length(tmp_path):
     few, drops = made(tmp_path, records[:100], clean=CleanSettings(length_deviations=4))
     assert (few.manifest["rows"]["pairs"], drops) == (100, {})
     assert few.manifest["length_ratios"] == []
+
+
+def test_lengths_of_a_corpus_without_translations(tmp_path):
+    corpus, drops = made(tmp_path, [{"en": f"Line {n}"} for n in range(9)], clean=CleanSettings(length_deviations=4))
+    assert (corpus.manifest["rows"]["mono"], corpus.manifest["length_ratios"], drops) == (9, [], {})
 
 
 # --- boilerplate -----------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
     pass 1  read -> drop evaluation texts -> clean -> units on disk: the work, shared out by an engine
     between deduplicate and group on 64-bit hashes
-    pass 2  units -> pair and monolingual rows with their groups -> shards
+    pass 2  units -> pair and monolingual rows with their groups -> shards, by as many processes as there are workers
 
 The same sources and settings give the same bytes, on any engine, and also when a build was killed and goes on. Texts
 are conserved: every text that was read is kept, or counted as dropped under one reason.
@@ -10,7 +10,6 @@ are conserved: every text that was read is kept, or counted as dropped under one
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,11 +25,11 @@ from mlcl.corpus.clean import CleanSettings
 from mlcl.corpus.decontaminate import NearIndex
 from mlcl.corpus.engine import EngineSettings
 from mlcl.corpus.first_pass import first_pass
-from mlcl.corpus.second_pass import write_rows
+from mlcl.corpus.second_pass import write_shards
 from mlcl.corpus.selection import select
 from mlcl.corpus.sources import Source, SourceReport, evaluation_keys, evaluation_texts
 from mlcl.corpus.spool import Spool
-from mlcl.corpus.store import Corpus, CorpusWriter
+from mlcl.corpus.store import Corpus, write_manifest
 from mlcl.reports.corpus_report import write_report
 
 
@@ -97,25 +96,24 @@ def build(
             spool, tally = Spool(units.files), units.tally
 
         with step("deduplicating and grouping"):
-            selection = select(spool, settings, near_index, tally, folder)
+            selection = select(spool, settings, near_index, folder)
+            tally.add_state(selection.drops)
 
         with step("writing the corpus"):
-            made = folder / "corpus"
-            shutil.rmtree(made, ignore_errors=True)
-            made.mkdir()
-            writer = CorpusWriter(made, settings.rows_per_shard)
-            largest_samples = write_rows(selection, writer, tally, show_progress)
-            origins = _origins(settings.sources, writer.texts_per_origin)
-            manifest = writer.close(
+            made, shards, counts = write_shards(
+                spool, selection, settings.rows_per_shard, engine_settings.workers, show_progress
+            )
+            manifest = write_manifest(
+                made, shards, counts,
                 texts={"read": units.texts_read, "kept": selection.kept, "dropped": tally.total()},
                 groups=selection.groups,
-                largest_group={**selection.largest, "samples": largest_samples},
+                largest_group=selection.largest,
                 evaluation_texts=len(forbidden),
-                origins=origins,
+                origins=_origins(settings.sources, counts.texts_per_origin),
                 drops=tally.entries(),
                 length_ratios=selection.length_ratios,
                 sources=[report.as_dict(units.root) for report in units.reports],
-            )
+            )  # fmt: skip
             wanted = {canonical(language) for language in settings.languages or ()}
             if missing := sorted(wanted - set(manifest["languages"])):
                 raise UserError(f"no source has a usable sentence in {', '.join(missing)}", remedy="see languages")

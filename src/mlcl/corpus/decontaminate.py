@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlcl.core.text import key_hash, normalise_key
-from mlcl.corpus.near import PERMUTATIONS, ROWS, Signatures, shingles, signature
+from mlcl.corpus.near import PERMUTATIONS, Signatures, bands, shingles, signature
 
-_MULTIPLIERS = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93], np.uint64)
 _DOUBT = 0.2  # how far a similarity that is estimated from signatures may lie below the wanted one and be looked at
 
 
@@ -41,9 +40,9 @@ class NearIndex:
                 self._texts.append(text)
                 signatures.append(np.array(signature(pieces), np.uint32))
         self._signatures: Signatures = np.stack(signatures) if signatures else np.empty((0, PERMUTATIONS), np.uint32)
-        bands = _bands(self._signatures)
-        self._order = np.argsort(bands, axis=0, kind="stable").astype(np.int32)
-        self._sorted = np.take_along_axis(bands, self._order, axis=0)
+        numbers = bands(self._signatures)
+        self._order = np.argsort(numbers, axis=0, kind="stable").astype(np.int32)
+        self._sorted = np.take_along_axis(numbers, self._order, axis=0)
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -67,7 +66,7 @@ class NearIndex:
     def _candidates(self, signatures: Signatures) -> Iterable[tuple[int, int]]:
         """`(query, evaluation text)` that share a band and may be similar enough."""
         queries, candidates = [], []
-        for band, values in enumerate(_bands(signatures).T):
+        for band, values in enumerate(bands(signatures).T):
             column = self._sorted[:, band]
             first, last = np.searchsorted(column, values, "left"), np.searchsorted(column, values, "right")
             counts = last - first
@@ -79,9 +78,3 @@ class NearIndex:
             x, y = pairs[start : start + 65_536].T
             alike = (signatures[x] == self._signatures[y]).mean(axis=1) >= self.similarity - _DOUBT
             yield from zip(x[alike].tolist(), y[alike].tolist(), strict=True)
-
-
-def _bands(signatures: Signatures) -> NDArray[np.uint64]:
-    """One number for each band of each signature: (N, PERMUTATIONS) -> (N, PERMUTATIONS / ROWS)."""
-    cut = signatures.reshape(len(signatures), PERMUTATIONS // ROWS, ROWS).astype(np.uint64)
-    return (cut * _MULTIPLIERS).sum(axis=2, dtype=np.uint64)

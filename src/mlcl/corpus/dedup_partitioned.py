@@ -45,11 +45,14 @@ class Partitions:
         folder: For the files; they vanish with it.
         columns: Name and numpy type of each column.
         count: Number of files.
+
+    Attributes:
+        count: As given.
     """
 
     def __init__(self, folder: Path, columns: list[tuple[str, str]], count: int) -> None:
         self._folder = Path(tempfile.mkdtemp(dir=folder))
-        self._type, self._count = np.dtype(columns), count
+        self._type, self.count = np.dtype(columns), count
         self._waiting: list[list[NDArray[Any]]] = [[] for _ in range(count)]
         self._bytes = 0
 
@@ -58,9 +61,9 @@ class Partitions:
         rows = np.empty(len(hashes), dtype=self._type)
         for name, column in zip(self._type.names or (), columns, strict=True):
             rows[name] = column
-        owner = (hashes.view(np.uint64) % np.uint64(self._count)).astype(np.int64)
+        owner = (hashes.view(np.uint64) % np.uint64(self.count)).astype(np.int64)
         order = np.argsort(owner, kind="stable")
-        ends = np.cumsum(np.bincount(owner, minlength=self._count))
+        ends = np.cumsum(np.bincount(owner, minlength=self.count))
         for waiting, part in zip(self._waiting, np.split(rows[order], ends[:-1]), strict=True):
             if len(part):
                 waiting.append(part)
@@ -71,7 +74,7 @@ class Partitions:
     def __iter__(self) -> Iterator[NDArray[Any]]:
         """The rows of each file."""
         self._flush()
-        for number in range(self._count):
+        for number in range(self.count):
             path = self._path(number)
             yield np.fromfile(path, dtype=self._type) if path.exists() else np.empty(0, dtype=self._type)
 

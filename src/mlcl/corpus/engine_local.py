@@ -1,7 +1,7 @@
-"""The local engine: this process reads, and it or a pool of processes cleans.
+"""The local engine: tasks of this process, such as cleaning a unit, shared with a pool of processes.
 
-A small build never waits for processes to start: the first units are cleaned here, and only a build that goes on gets
-its pool. At most two units a worker wait in memory. Processes are spawned, so all systems behave alike.
+A small build never waits for processes to start: the first tasks are done here, and only a build that goes on gets its
+pool. At most two tasks a worker wait in memory. Processes are spawned, so all systems behave alike.
 """
 
 from __future__ import annotations
@@ -11,18 +11,23 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from itertools import chain, islice
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import TypeVar
 
 from mlcl.corpus.engine import WorkerLost, cores
 from mlcl.corpus.sources import Part
 from mlcl.corpus.units import Done, Job, Unit, clean_unit, load_job, read_units, save_job
 
-_ALONE = 2  # units that are cleaned before a pool is worth its start
+_ALONE = 2  # tasks that are done before a pool is worth its start
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 def run(parts: Sequence[Part], job: Job, origins: list[str], workers: int | None) -> Iterator[Done]:
@@ -32,22 +37,45 @@ def run(parts: Sequence[Part], job: Job, origins: list[str], workers: int | None
         UserError: unreadable data.
         WorkerLost: a process of the pool was killed.
     """
-    workers = cores() if workers is None else workers
     units = chain.from_iterable(read_units(part, job) for part in parts)
-    for unit in islice(units, _ALONE if workers > 1 else None):
-        yield clean_unit(unit, job, origins[unit.part])
-    if (further := next(units, None)) is not None:
-        yield from _pooled(chain([further], units), job, origins, workers)
+    yield from shared(
+        units, lambda unit: clean_unit(unit, job, origins[unit.part]), _clean, lambda: save_job(job, origins), workers
+    )
 
 
-def _pooled(units: Iterator[Unit], job: Job, origins: list[str], workers: int) -> Iterator[Done]:
-    path = save_job(job, origins)
+def shared(
+    tasks: Iterable[Task],
+    here: Callable[[Task], Result],
+    there: Callable[[Path, Task], Result],
+    save: Callable[[], Path],
+    workers: int | None,
+) -> Iterator[Result]:
+    """The results of tasks, in order; the first ones are done in this process, further ones by workers.
+
+    Args:
+        tasks: Read by this process, at most two a worker ahead.
+        here: Does a task in this process.
+        there: Does one in a worker, with the path that `save` gave; a function of a module.
+        save: Writes what workers have to know; called where there are any.
+        workers: Processes; all cores when None.
+
+    Raises:
+        WorkerLost: a process of the pool was killed.
+    """
+    workers = cores() if workers is None else workers
+    tasks = iter(tasks)
+    yield from map(here, islice(tasks, _ALONE if workers > 1 else None))
+    if (further := next(tasks, None)) is not None:
+        yield from _pooled(chain([further], tasks), partial(there, save()), workers)
+
+
+def _pooled(tasks: Iterator[Task], do: Callable[[Task], Result], workers: int) -> Iterator[Result]:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, spawn, initializer=_start) as pool:
-        pending: deque[Future[Done]] = deque()
+        pending: deque[Future[Result]] = deque()
         try:
-            for unit in units:
-                pending.append(pool.submit(_clean, path, unit))
+            for task in tasks:
+                pending.append(pool.submit(do, task))
                 while len(pending) >= 2 * workers or (pending and pending[0].done()):
                     yield pending.popleft().result()
             while pending:

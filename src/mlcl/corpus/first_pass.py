@@ -6,14 +6,13 @@ was stopped. Out: the unit files in the order of the sources, what was dropped, 
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import mlcl
 from mlcl.core.files import read_json
@@ -24,6 +23,7 @@ from mlcl.corpus.sources import Part, SourceReport, split
 from mlcl.corpus.spool import unit_facts
 from mlcl.corpus.tally import Tally
 from mlcl.corpus.units import Job
+from mlcl.corpus.work import digest, stamp
 
 if TYPE_CHECKING:
     from mlcl.corpus.build import BuildSettings
@@ -112,15 +112,15 @@ def _job(
         sorted(forbidden),
         None if languages is None else sorted(languages),
         asdict(settings.clean),
-        [_stamp(Path(path)) for path in settings.clean.word_lists.values()],
+        [stamp(Path(path)) for path in settings.clean.word_lists.values()],
         engine_settings.texts_per_unit,
     ]
-    start = _digest(common)
+    start = digest(common)
     names = []
     for part in parts:
         source = part.source
-        stamps = [_stamp(file) for file in part.files]
-        names.append(f"units/{_digest([start, asdict(source), stamps])}")
+        stamps = [stamp(file) for file in part.files]
+        names.append(f"units/{digest([start, asdict(source), stamps])}")
     return Job(
         folder.absolute(),
         root if engine_settings.engine == "local" else root.absolute(),  # messages name files as the user did
@@ -131,19 +131,6 @@ def _job(
         settings.max_bad_share,
         engine_settings.texts_per_unit,
     )
-
-
-def _digest(values: Any) -> str:
-    text = json.dumps(values, sort_keys=True, ensure_ascii=True, default=str)
-    return blake2b(text.encode(), digest_size=12).hexdigest()
-
-
-def _stamp(file: Path) -> list[Any]:
-    """What tells whether a file is still the same."""
-    if not file.is_file():
-        return [str(file)]
-    status = file.stat()
-    return [str(file), status.st_size, status.st_mtime_ns]
 
 
 @cache

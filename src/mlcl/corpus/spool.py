@@ -1,8 +1,7 @@
 """The spool between the two passes of a build: cleaned texts in one file a unit, only numbers in memory.
 
 In: the records of a unit, one by one. Out, over all units in their order: numpy arrays (record, language, key hash) of
-all versions, block by block, and the texts, batch by batch. Neither a block nor a batch cuts a record, and where
-batches are cut does not depend on where units were.
+all versions and their texts, a unit at a time. A unit does not cut a record.
 """
 
 from __future__ import annotations
@@ -67,60 +66,55 @@ class Spool:
 
     Args:
         files: One for each unit.
-        rows_per_batch: About how many versions are in memory at a time in the second pass.
 
     Attributes:
-        facts: What was written beside the texts of each unit.
-        versions: Number of versions.
+        first_version: Number of the first version of each unit, and of all versions at the end (U + 1,).
+        first_record: The same of records (U + 1,).
     """
 
-    def __init__(self, files: Sequence[Path], rows_per_batch: int = 65_536) -> None:
-        self.files, self.rows_per_batch = files, rows_per_batch
-        self.facts = [unit_facts(file) for file in files]
-        self.versions = sum(facts["versions"] for facts in self.facts)
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.files = tuple(files)
+        sizes = [(facts["versions"], facts["records"]) for facts in map(unit_facts, files)]
+        self.first_version, self.first_record = np.cumsum([(0, 0), *sizes], axis=0, dtype=np.int64).T
+
+    @property
+    def versions(self) -> int:
+        """Number of versions."""
+        return int(self.first_version[-1])
 
     def blocks(self) -> Iterator[Block]:
         """Record, language and key of every version, a unit at a time; languages are numbered as they first come."""
         tags: dict[str, int] = {}
-        for table, first_record in self._tables(_NUMBERS):
-            encoded = table["lang"].combine_chunks().dictionary_encode()
-            numbers = [tags.setdefault(tag, len(tags)) for tag in encoded.dictionary.to_pylist()]
-            languages = np.asarray(numbers, dtype=np.int64)[encoded.indices.to_numpy()]
-            yield table["record"].to_numpy() + first_record, languages, table["key"].to_numpy()
+        for table in self.tables(_NUMBERS):
+            yield table["record"].to_numpy(), language_numbers(table["lang"], tags), table["key"].to_numpy()
 
-    def batches(self) -> Iterator[pa.Table]:
-        """The second pass: lang, text, document, origin, negatives and record number, in the order they came."""
-        waiting: list[pa.Table] = []
-        for table, first_record in self._tables(None):
-            place = table.schema.get_field_index("record")
-            records = pa.array(table["record"].to_numpy() + first_record)
-            waiting.append(table.set_column(place, "record", records).drop_columns(["key"]))
-            if sum(part.num_rows for part in waiting) >= self.rows_per_batch:
-                rest = pa.concat_tables(waiting)
-                while (cut := self._cut(rest)) is not None:
-                    yield rest.slice(0, cut).combine_chunks()
-                    rest = rest.slice(cut)
-                waiting = [rest]
-        if waiting and (rest := pa.concat_tables(waiting)).num_rows:
-            yield rest.combine_chunks()
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Some columns of every version, a unit at a time: `lang, text, document, origin, negatives, record, key`."""
+        for number in range(len(self.files)):
+            yield self.unit(number, columns)
 
-    def _cut(self, table: pa.Table) -> int | None:
-        """Where the first record ends that makes a full batch; None where more rows have to come first."""
-        records = table["record"].to_numpy()
-        if len(records) < self.rows_per_batch:
-            return None
-        return int(np.searchsorted(records, records[self.rows_per_batch - 1], side="right"))
+    def unit(self, number: int, columns: Sequence[str]) -> pa.Table:
+        """Some columns of one unit."""
+        table = read_unit(self.files[number], columns)
+        if "record" not in columns:
+            return table
+        records = pa.array(table["record"].to_numpy() + self.first_record[number])
+        return table.set_column(table.schema.get_field_index("record"), "record", records)
 
-    def _tables(self, columns: Sequence[str] | None) -> Iterator[tuple[pa.Table, int]]:
-        """The table of each unit, and the number of its first record."""
-        first = 0
-        chosen = None if columns is None else sorted(_SCHEMA.get_field_index(name) for name in columns)
-        for file, facts in zip(self.files, self.facts, strict=True):
-            with pa.OSFile(str(file), "rb") as source:
-                options = pa.ipc.IpcReadOptions(included_fields=chosen)
-                table = pa.ipc.open_file(source, options=options).read_all()
-            yield table.replace_schema_metadata(None), first
-            first += facts["records"]
+
+def read_unit(file: Path, columns: Sequence[str]) -> pa.Table:
+    """Some columns of a unit, records numbered from 0."""
+    chosen = sorted(_SCHEMA.get_field_index(name) for name in columns)
+    with pa.OSFile(str(file), "rb") as source:
+        options = pa.ipc.IpcReadOptions(included_fields=chosen)
+        return pa.ipc.open_file(source, options=options).read_all().replace_schema_metadata(None)
+
+
+def language_numbers(tags: pa.ChunkedArray, known: dict[str, int]) -> Int:
+    """Numbers (n,) of language tags in the order in which they first come; `known` holds those so far, and grows."""
+    encoded = tags.combine_chunks().dictionary_encode()
+    numbers = [known.setdefault(tag, len(known)) for tag in encoded.dictionary.to_pylist()]
+    return np.asarray(numbers, dtype=np.int64)[encoded.indices.to_numpy()]
 
 
 def unit_facts(file: Path) -> dict[str, Any]:

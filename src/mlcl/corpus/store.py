@@ -10,50 +10,22 @@ it as it is.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from mlcl.core.errors import UserError
 from mlcl.core.files import read_json, write_json
 from mlcl.core.progress import track
+from mlcl.corpus.counts import Counts
+from mlcl.corpus.shards import SCHEMAS, Shard, sha256, shard_name
 
 SCHEMA_VERSION = 1
 
-PAIRS = pa.schema(
-    [
-        ("source_lang", pa.string()),
-        ("target_lang", pa.string()),
-        ("source", pa.string()),
-        ("target", pa.string()),
-        ("group", pa.int64()),
-        ("document", pa.string()),
-        ("origin", pa.string()),
-        ("negatives", pa.list_(pa.string())),
-    ]
-)
-MONO = pa.schema(
-    [
-        ("lang", pa.string()),
-        ("text", pa.string()),
-        ("group", pa.int64()),
-        ("document", pa.string()),
-        ("origin", pa.string()),
-    ]
-)
-
-LENGTH_EDGES = (0, 5, 10, 20, 30, 40, 60, 80, 100, 150, 200, 300, 500, 1000)
-"""Left edges of the histogram of lengths in characters; the last bin is open."""
-
-_ROW_GROUP = 65_536
 _DAMAGED = "restore the file, or build the corpus again"
 
 Rows: TypeAlias = pa.RecordBatch | pa.Table | list[dict[str, Any]]
@@ -114,7 +86,7 @@ class Corpus:
         """
         for shard in track(self.manifest["shards"], "verifying", show=show):
             file = self.path / shard["file"]
-            if _sha256(file) != shard["sha256"]:
+            if sha256(file) != shard["sha256"]:
                 raise UserError("the shard is damaged: its sha256 is another one", path=file, remedy=_DAMAGED)
 
     @property
@@ -160,153 +132,74 @@ class CorpusWriter:
     Args:
         folder: Where to write, usually the temporary folder of `core.files.atomic_directory`.
         rows_per_shard: Most rows of one Parquet file.
-
-    Attributes:
-        texts_per_origin: Sentences written so far, by their origin.
     """
 
     def __init__(self, folder: Path, rows_per_shard: int = 500_000) -> None:
-        self.folder = folder
-        self._shards = {
-            kind: _Shards(folder, kind, schema, rows_per_shard) for kind, schema in (("pairs", PAIRS), ("mono", MONO))
-        }
-        self._sentences: Counter[tuple[str, str]] = Counter()  # (kind, language) -> sentences
-        self._directions: Counter[tuple[str, ...]] = Counter()
-        self._lengths: dict[str, NDArray[np.int64]] = {}
-        self.texts_per_origin: Counter[str] = Counter()
-        self._last_source: tuple[Any, Any, Any] | None = None
+        self.folder, self._limit = folder, rows_per_shard
+        self._counts = Counts()
+        self._open: dict[str, Shard] = {}
+        self._entries: dict[str, list[dict[str, Any]]] = {kind: [] for kind in SCHEMAS}
+
+    @property
+    def texts_per_origin(self) -> Counter[str]:
+        """Sentences written so far, by their origin."""
+        return self._counts.texts_per_origin
 
     def write_pairs(self, rows: Rows) -> None:
         """Append pair rows; neighbouring rows with the same group and source are one multi-parallel record."""
-        table = _table(rows, PAIRS)
-        self._directions.update(_count(table, "source_lang", "target_lang"))
-        self._count("pairs", table, "target_lang", "target")
-        self._count("pairs", self._new_sources(table), "source_lang", "source")
-        self._shards["pairs"].write(table)
+        self._write("pairs", as_table("pairs", rows))
 
     def write_mono(self, rows: Rows) -> None:
         """Append monolingual rows."""
-        table = _table(rows, MONO)
-        self._count("mono", table, "lang", "text")
-        self._shards["mono"].write(table)
+        self._write("mono", as_table("mono", rows))
 
     def close(self, **facts: Any) -> dict[str, Any]:
         """Finish the last shards, write `manifest.json` with the counts and any further `facts`, and return it."""
-        shards = [entry for kind in ("pairs", "mono") for entry in self._shards[kind].close()]
-        languages = sorted({language for _, language in self._sentences})
-        manifest = {
-            "schema_version": SCHEMA_VERSION,
-            "rows": {kind: sum(s["rows"] for s in shards if s["file"].startswith(kind)) for kind in ("pairs", "mono")},
-            "languages": {tag: {kind: self._sentences[kind, tag] for kind in ("pairs", "mono")} for tag in languages},
-            "language_pairs": [
-                {"source_lang": source, "target_lang": target, "rows": rows}
-                for (source, target), rows in sorted(self._directions.items())
-            ],
-            "lengths": {
-                "edges": list(LENGTH_EDGES),
-                "counts": {tag: counts.tolist() for tag, counts in sorted(self._lengths.items())},
-            },
-            **facts,
-            "shards": shards,
-        }
-        write_json(self.folder / "manifest.json", manifest)
-        return manifest
+        for kind in list(self._open):
+            self._finish(kind)
+        return write_manifest(self.folder, [e for kind in SCHEMAS for e in self._entries[kind]], self._counts, **facts)
 
-    def _count(self, kind: str, table: pa.Table, language: str, text: str) -> None:
-        """Count sentences and their lengths by language, and sentences by origin."""
-        self.texts_per_origin.update({origin: n for (origin,), n in _count(table, "origin").items()})
-        self._sentences.update({(kind, lang): n for (lang,), n in _count(table, language).items()})
-        bins = np.searchsorted(LENGTH_EDGES, pc.utf8_length(table[text]).to_numpy(), side="right") - 1
-        encoded = table[language].combine_chunks().dictionary_encode()
-        codes = encoded.indices.to_numpy()
-        for code, tag in enumerate(encoded.dictionary.to_pylist()):
-            counts = np.bincount(bins[codes == code], minlength=len(LENGTH_EDGES))
-            self._lengths[tag] = self._lengths.get(tag, 0) + counts
+    def _write(self, kind: str, table: pa.Table) -> None:
+        self._counts.add(kind, table)
+        while table.num_rows:
+            if kind not in self._open:
+                name = shard_name(kind, len(self._entries[kind]))
+                self._open[kind] = Shard(self.folder / name, kind)
+            shard = self._open[kind]
+            part = table.slice(0, self._limit - shard.rows)
+            shard.write(part)
+            if shard.rows == self._limit:
+                self._finish(kind)
+            table = table.slice(part.num_rows)
 
-    def _new_sources(self, table: pa.Table) -> pa.Table:
-        """The rows whose source sentence is not that of the row before: each source counts once per record."""
-        if not table.num_rows:
-            return table
-        columns = [table[name].combine_chunks() for name in ("group", "source_lang", "source")]
-        changed = pa.scalar(False)
-        for column in columns:
-            changed = pc.or_(changed, pc.not_equal(column[1:], column[:-1]))
-        first = tuple(column[0].as_py() for column in columns)
-        mask = pa.concat_arrays([pa.array([first != self._last_source]), changed])
-        self._last_source = tuple(column[-1].as_py() for column in columns)  # type: ignore[assignment]
-        return table.filter(mask)
+    def _finish(self, kind: str) -> None:
+        entries = self._entries[kind]
+        with self._open.pop(kind) as shard:
+            pass
+        entries.append({"file": shard_name(kind, len(entries)), **shard.entry()})
 
 
-class _Shards:
-    """The Parquet files of one kind, cut at a number of rows; full row groups, however the rows came."""
+def write_manifest(folder: Path, shards: list[dict[str, Any]], counts: Counts, **facts: Any) -> dict[str, Any]:
+    """Write `manifest.json` of the corpus in a folder, and return it.
 
-    def __init__(self, folder: Path, kind: str, schema: pa.Schema, rows_per_shard: int) -> None:
-        self.folder, self.kind, self.schema, self.limit = folder, kind, schema, rows_per_shard
-        self.entries: list[dict[str, Any]] = []
-        self.writer: pq.ParquetWriter | None = None
-        self.rows = 0  # written to the current file
-        self.waiting: list[pa.Table] = []
-
-    def write(self, table: pa.Table) -> None:
-        self.waiting.append(table)
-        if sum(part.num_rows for part in self.waiting) >= _ROW_GROUP:
-            rest = pa.concat_tables(self.waiting)
-            while rest.num_rows >= _ROW_GROUP:
-                rest = self._write_group(rest)
-            self.waiting = [rest]
-
-    def close(self) -> list[dict[str, Any]]:
-        if self.waiting:
-            rest = pa.concat_tables(self.waiting)
-            while rest.num_rows:
-                rest = self._write_group(rest)
-        if self.writer is not None:
-            self._finish()
-        return self.entries
-
-    def _write_group(self, table: pa.Table) -> pa.Table:
-        """Write one row group and return the rows that are left."""
-        if self.writer is None:
-            (self.folder / self.kind).mkdir(parents=True, exist_ok=True)
-            self.writer = pq.ParquetWriter(self._path(), self.schema, compression="zstd")
-        part = table.slice(0, min(_ROW_GROUP, self.limit - self.rows))
-        self.writer.write_table(part)
-        self.rows += part.num_rows
-        if self.rows == self.limit:
-            self._finish()
-        return table.slice(part.num_rows)
-
-    def _path(self) -> Path:
-        return self.folder / self.kind / f"{len(self.entries):05d}.parquet"
-
-    def _finish(self) -> None:
-        assert self.writer is not None
-        self.writer.close()
-        path = self._path()
-        size = path.stat().st_size
-        self.entries.append(
-            {"file": f"{self.kind}/{path.name}", "rows": self.rows, "bytes": size, "sha256": _sha256(path)}
-        )
-        self.writer, self.rows = None, 0
+    Args:
+        folder: The corpus folder.
+        shards: `{file, rows, bytes, sha256}` of each shard, pairs first.
+        counts: What was counted of its rows.
+        facts: What else the manifest says.
+    """
+    rows = {kind: sum(shard["rows"] for shard in shards if shard["file"].startswith(f"{kind}/")) for kind in SCHEMAS}
+    manifest = {"schema_version": SCHEMA_VERSION, "rows": rows, **counts.facts(), **facts, "shards": shards}
+    write_json(folder / "manifest.json", manifest)
+    return manifest
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _table(rows: Rows, schema: pa.Schema) -> pa.Table:
+def as_table(kind: str, rows: Rows) -> pa.Table:
+    """Rows as a table of the schema of their kind; `negatives` may be missing."""
+    schema = SCHEMAS[kind]
     if isinstance(rows, list):
         return pa.Table.from_pylist(rows, schema=schema)
     table = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
     if "negatives" in schema.names and "negatives" not in table.column_names:
         table = table.append_column("negatives", pa.nulls(table.num_rows, pa.list_(pa.string())))
     return table.select(schema.names).cast(schema)
-
-
-def _count(table: pa.Table, *columns: str) -> Counter[tuple[str, ...]]:
-    counted = table.group_by(list(columns)).aggregate([([], "count_all")]).to_pylist()
-    return Counter({tuple(row[name] for name in columns): row["count_all"] for row in counted})

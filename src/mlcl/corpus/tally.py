@@ -28,6 +28,15 @@ class Tally:
             shown = shown.encode("utf-8", "replace").decode("utf-8")  # lone surrogates cannot be written
             samples.append(f"{lang}: {shown}")
 
+    def wants(self, reason: str, origin: str) -> int:
+        """How many more samples it would keep."""
+        return self.per_reason - len(self.samples.get((reason, origin), ()))
+
+    def count(self, reason: str, origin: str, texts: int) -> None:
+        """Count dropped texts without looking at them."""
+        self.counts[reason, origin] += texts
+        self.samples.setdefault((reason, origin), [])
+
     def state(self) -> list[dict[str, Any]]:
         """All of it, for JSON; `add_state` takes it back."""
         return [

@@ -1,19 +1,22 @@
 """Filters that have to see a whole corpus before they can judge one text of it; they run between the passes of a build.
 
-In: the versions of all records, as numbers, and their texts, batch by batch. Out: the same without those that were
-dropped, each counted under its reason. Three look at
+In: the spool of a build. Out: a fate for each version, and what was learned of lengths. Three look at
 
     near evaluation text   a version shares most of its shingles with an evaluation text: the whole record goes
     boilerplate            the text stands in many documents of its origin
     length ratio           the translation is much longer or shorter than those of the corpus; the first version stays
 
-and a record of several that is left with one version goes with it.
+and a record of several that is left with one version goes with it. A first reading of the texts notes what each filter
+needs, a second one, of numbers alone, judges. Memory holds a byte a version, the evaluation texts (`NearIndex`), what
+`Lengths` and `DocumentCounts` hold, and a unit; on disk are 4 bytes a version for lengths, and 8 and `DocumentCounts`
+for boilerplate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,180 +24,181 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mlcl.core.text import key_hash
-from mlcl.corpus import dedup, lengths
+from mlcl.corpus import dedup
+from mlcl.corpus.boilerplate import DocumentCounts, among
 from mlcl.corpus.clean import CleanSettings, width
 from mlcl.corpus.decontaminate import NearIndex
-from mlcl.corpus.tally import Tally
+from mlcl.corpus.fates import ALONE, BESIDE_EVALUATION, BOILERPLATE, LENGTH, NEAR_EVALUATION, STAYS, Fates
+from mlcl.corpus.lengths import LengthRatio, Lengths
+from mlcl.corpus.spool import Spool, language_numbers
 
-STAYS, NEAR, BOILERPLATE, LENGTH, ALONE = range(5)
-REASONS = ("", "near evaluation text", "boilerplate", "length ratio", "no translation left")
-
-Batches = Callable[[], Iterator[pa.Table]]
 Int = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Versions:
-    """The versions of all records of a build, in reading order.
-
-    Attributes:
-        records: Record number of each version (N,), ascending.
-        languages: Language number of each version (N,).
-        keys: Hash of the normalised text of each version (N,).
-        batches: Gives their texts (lang, text, document, origin, negatives), no batch cutting a record.
-    """
-
-    records: Int
-    languages: Int
-    keys: Int
-    batches: Batches
-
-
 def is_awake(settings: CleanSettings, index: NearIndex | None) -> bool:
-    """Whether `filter_whole` has anything to do, and so needs all numbers in memory."""
+    """Whether `judge` has anything to do."""
     return not (index is None and settings.boilerplate_documents is None and settings.length_deviations is None)
 
 
-def filter_whole(
-    versions: Versions, settings: CleanSettings, index: NearIndex | None, tally: Tally
-) -> tuple[Versions, list[dict[str, Any]]]:
-    """Drop what the awake filters of this module find.
+def judge(
+    spool: Spool, settings: CleanSettings, index: NearIndex | None, fates: Fates, folder: Path
+) -> list[dict[str, Any]]:
+    """Give versions that the awake filters of this module object to their fate.
 
     Args:
-        versions: All versions.
+        spool: All versions.
         settings: `length_deviations` and `boilerplate_documents` wake their filters.
         index: Evaluation texts, to drop what is near them; None to leave that out.
-        tally: Counts what is dropped.
+        fates: `STAYS` for each version (N,); changed.
+        folder: For temporary files.
 
     Returns:
-        What stays, and what was learned of lengths: `{source_lang, target_lang, pairs, ratio, spread}` each.
+        What was learned of lengths: `{source_lang, target_lang, pairs, ratio, spread}` each.
     """
     if not is_awake(settings, index):
-        return versions, []
-    facts = _look(versions, settings, index)
-    verdict = np.full(len(versions.records), STAYS, dtype=np.int8)
-    learned: list[dict[str, Any]] = []
-    if settings.length_deviations is not None:
-        outliers, learned = _length_outliers(versions, facts.widths, facts.tags, settings.length_deviations)
-        verdict[outliers] = LENGTH
-    if settings.boilerplate_documents is not None:
-        verdict[_boilerplate(versions.keys, facts, settings.boilerplate_documents)] = BOILERPLATE
-    if index is not None:
-        verdict[np.isin(versions.records, versions.records[facts.near])] = NEAR
-    _drop_lone(versions.records, verdict)
-    return _surviving(versions, verdict, facts.near, tally), learned
+        return []
+    with tempfile.TemporaryDirectory(dir=folder, prefix="whole-") as name:
+        notes = _Notes(spool, settings, Path(name))
+        for here, table in _with_places(spool, notes.columns(index)):
+            if index is not None:
+                fates[here] = _near_evaluation(table, index)
+            notes.take(table)
+        notes.finish()
+        if not notes.kept:
+            return []
+        for here, table in _with_places(spool, ["lang", "record"]):
+            found = notes.verdict(table)
+            evaluation = fates[here]
+            fates[here] = np.where(evaluation == STAYS, found, evaluation)
+            _drop_lone(table["record"].to_numpy(), fates[here])
+        return notes.learned()
 
 
-@dataclass(frozen=True)
-class _Facts:
-    """What one reading of the texts tells of each version; arrays (N,), empty where nobody asks for them."""
-
-    near: NDArray[np.bool_]
-    widths: NDArray[np.float64]
-    documents: Int  # hash of origin and document, 0 where the text has none
-    origins: Int  # hash of the origin
-    tags: dict[int, str]  # language number -> tag
+def _with_places(spool: Spool, columns: list[str]) -> Iterator[tuple[slice, pa.Table]]:
+    for number, table in enumerate(spool.tables(columns)):
+        yield slice(int(spool.first_version[number]), int(spool.first_version[number + 1])), table
 
 
-def _look(versions: Versions, settings: CleanSettings, index: NearIndex | None) -> _Facts:
-    count = len(versions.records)
-    by_length, by_document = settings.length_deviations is not None, settings.boilerplate_documents is not None
-    near = np.zeros(count, dtype=bool)
-    widths = np.zeros(count if by_length else 0)
-    documents, origins = (np.zeros(count if by_document else 0, dtype=np.int64) for _ in range(2))
-    tags: dict[int, str] = {}
-    start = 0
-    for table in versions.batches():
-        here = slice(start, start + table.num_rows)
-        start += table.num_rows
-        texts = table["text"].to_pylist()
-        if index is not None:
-            near[here] = index.find(texts)
-        if by_length:
-            widths[here] = list(map(width, texts))
-            numbers, first = np.unique(versions.languages[here], return_index=True)
-            tags.update(zip(numbers.tolist(), table["lang"].take(pa.array(first)).to_pylist(), strict=True))
-        if by_document:
-            names = table["origin"].to_pylist()
-            origins[here] = list(map(key_hash, names))
-            documents[here] = [
-                key_hash(f"{name}\n{document}") if document else 0
-                for name, document in zip(names, table["document"].to_pylist(), strict=True)
-            ]
-    return _Facts(near, widths, documents, origins, tags)
+def _near_evaluation(table: pa.Table, index: NearIndex) -> Fates:
+    near = index.find(table["text"].to_pylist())
+    records = table["record"].to_numpy()
+    fates = np.where(np.isin(records, records[near]), BESIDE_EVALUATION, STAYS).astype(np.uint8)
+    fates[near] = NEAR_EVALUATION
+    return fates
 
 
-def _length_outliers(
-    versions: Versions, widths: NDArray[np.float64], tags: dict[int, str], deviations: float
-) -> tuple[Int, list[dict[str, Any]]]:
-    """Versions whose length does not fit that of the first of their record, and what was learned of each two languages.
+class _Notes:
+    """What the first reading notes for the filters of lengths and of boilerplate, and what they find with it."""
 
-    Two languages are learned together, whichever of them comes first in a record.
-    """
-    first = dedup.first_version(versions.records)
-    others = np.flatnonzero(first != np.arange(len(first)))
-    one, two = versions.languages[first[others]], versions.languages[others]
-    swapped = one > two
-    low, high = np.where(swapped, two, one), np.where(swapped, one, two)
-    a, b = np.where(swapped, others, first[others]), np.where(swapped, first[others], others)
-    _, pair = np.unique(low * (versions.languages.max(initial=0) + 1) + high, return_inverse=True)
-    order = np.argsort(pair, kind="stable")
-    outliers, learned = [], []
-    for rows in np.split(order, np.flatnonzero(np.diff(pair[order])) + 1) if len(order) else []:
-        known = lengths.learn(widths[a[rows]], widths[b[rows]])
-        if known is None:
-            continue
-        far = np.abs(known.deviations(widths[a[rows]], widths[b[rows]])) > deviations
-        outliers.append(others[rows[far]])
-        learned.append(
+    def __init__(self, spool: Spool, settings: CleanSettings, folder: Path) -> None:
+        self._deviations, least = settings.length_deviations, settings.boilerplate_documents
+        self._widths = None if self._deviations is None else _Column(folder / "widths", np.int32)
+        self._texts = None if least is None else _Column(folder / "texts", np.uint64)
+        self._documents = None if least is None else DocumentCounts(folder, spool.versions, least)
+        self._lengths = Lengths()
+        self._ratios: dict[tuple[int, int], tuple[LengthRatio, int]] = {}
+        self._boilerplate: dedup.Hashes = np.empty(0, np.uint64)
+        self._tags: dict[str, int] = {}
+        self._origins: dict[str, int] = {}
+
+    @property
+    def kept(self) -> bool:
+        """Whether one of the two filters is awake."""
+        return self._widths is not None or self._texts is not None
+
+    def columns(self, index: NearIndex | None) -> list[str]:
+        """What the first reading has to read."""
+        wanted = {"lang", "record"}
+        wanted |= {"text"} if index is not None or self._widths is not None else set()
+        wanted |= {"document", "origin", "key"} if self._texts is not None else set()
+        return sorted(wanted)
+
+    def take(self, table: pa.Table) -> None:
+        """Note the versions of a unit."""
+        if self._widths is not None:
+            widths = np.array([width(text) for text in table["text"].to_pylist()], np.int32)
+            self._widths.append(widths)
+            low, high, a, b = self._pairs(table, widths)[1:]
+            self._lengths.add(low, high, a, b)
+        if self._texts is not None and self._documents is not None:
+            texts = dedup.text_hashes(language_numbers(table["origin"], self._origins), table["key"].to_numpy())
+            encoded = table["document"].combine_chunks().dictionary_encode()
+            names = encoded.dictionary.to_pylist()
+            documents = np.array([key_hash(name) for name in names], np.int64).view(np.uint64)
+            of_text = encoded.indices.to_numpy()
+            has_one = np.array([bool(name) for name in names], bool)[of_text]
+            texts[~has_one] = 0
+            self._texts.append(texts)
+            self._documents.add(texts[has_one], documents[of_text[has_one]])
+
+    def finish(self) -> None:
+        """All versions have been noted."""
+        self._ratios = self._lengths.learn()
+        if self._documents is not None:
+            self._boilerplate = self._documents.found()
+
+    def verdict(self, table: pa.Table) -> Fates:
+        """Fates (n,) of the versions of the next unit."""
+        fates = np.full(table.num_rows, STAYS, np.uint8)
+        if self._widths is not None and self._deviations is not None:
+            others, low, high, a, b = self._pairs(table, self._widths.read(table.num_rows))
+            pair = low << 32 | high
+            for code in np.unique(pair).tolist():
+                if (known := self._ratios.get(divmod(code, 1 << 32))) is not None:
+                    here = np.flatnonzero(pair == code)
+                    far = np.abs(known[0].deviations(a[here].astype(float), b[here].astype(float))) > self._deviations
+                    fates[others[here[far]]] = LENGTH
+        if self._texts is not None:
+            fates[among(self._texts.read(table.num_rows), self._boilerplate)] = BOILERPLATE
+        return fates
+
+    def learned(self) -> list[dict[str, Any]]:
+        """For the manifest."""
+        tags = list(self._tags)
+        learned = [
             {
-                "source_lang": tags[int(low[rows[0]])], "target_lang": tags[int(high[rows[0]])], "pairs": len(rows),
+                "source_lang": tags[low], "target_lang": tags[high], "pairs": pairs,
                 "ratio": round(known.ratio, 4), "spread": round(known.spread, 4),
             }
-        )  # fmt: skip
-    learned.sort(key=lambda entry: (entry["source_lang"], entry["target_lang"]))
-    return np.concatenate(outliers) if outliers else np.empty(0, np.int64), learned
+            for (low, high), (known, pairs) in self._ratios.items()
+        ]  # fmt: skip
+        return sorted(learned, key=lambda entry: (entry["source_lang"], entry["target_lang"]))
+
+    def _pairs(self, table: pa.Table, widths: NDArray[np.int32]) -> tuple[Int, Int, Int, Int, Int]:
+        """Each version that is not the first of its record, (M,), and its two languages and widths beside the first.
+
+        Two languages are learned together, whichever of them comes first in a record.
+        """
+        languages = language_numbers(table["lang"], self._tags)
+        first = dedup.first_version(table["record"].to_numpy())
+        others = np.flatnonzero(first != np.arange(len(first)))
+        one, two = languages[first[others]], languages[others]
+        swapped = one > two
+        low, high = np.where(swapped, two, one), np.where(swapped, one, two)
+        a, b = (widths[rows].astype(np.int64) for rows in (first[others], others))
+        return others, low, high, np.where(swapped, b, a), np.where(swapped, a, b)
 
 
-def _boilerplate(keys: Int, facts: _Facts, documents: int) -> NDArray[np.bool_]:
-    """Mask (N,) of texts that stand in at least so many documents of their origin."""
-    with_document = np.flatnonzero(facts.documents)
-    found = np.zeros(len(keys), dtype=bool)
-    if not len(with_document):
-        return found
-    texts = np.stack([keys[with_document], facts.origins[with_document]], axis=1)
-    _, text = np.unique(texts, axis=0, return_inverse=True)
-    places = np.unique(np.stack([text.ravel(), facts.documents[with_document]], axis=1), axis=0)
-    in_documents = np.bincount(places[:, 0])
-    found[with_document] = in_documents[text.ravel()] >= documents
-    return found
+class _Column:
+    """Numbers on disk: written once in portions, then read once in portions."""
+
+    def __init__(self, path: Path, dtype: type[np.generic]) -> None:
+        self._path, self._type, self._place = path, np.dtype(dtype), 0
+
+    def append(self, values: NDArray[Any]) -> None:
+        with self._path.open("ab") as file:
+            values.astype(self._type).tofile(file)
+
+    def read(self, count: int) -> NDArray[Any]:
+        values = np.fromfile(self._path, self._type, count, offset=self._place)
+        self._place += values.nbytes
+        return values
 
 
-def _drop_lone(records: Int, verdict: NDArray[np.int8]) -> None:
-    """A record of several versions that keeps one keeps none; changes `verdict`."""
+def _drop_lone(records: Int, fates: Fates) -> None:
+    """A record of several versions that keeps one keeps none; changes `fates`."""
     first = dedup.first_version(records)
-    stays = verdict == STAYS
+    stays = fates == STAYS
     left = np.bincount(first, weights=stays, minlength=len(first))[first]
     all_ = np.bincount(first, minlength=len(first))[first]
-    verdict[stays & (left == 1) & (all_ > 1)] = ALONE
-
-
-def _surviving(versions: Versions, verdict: NDArray[np.int8], near: NDArray[np.bool_], tally: Tally) -> Versions:
-    """The versions that stay; the others are counted."""
-    stays = verdict == STAYS
-
-    def batches() -> Iterator[pa.Table]:
-        start = 0
-        for table in versions.batches():
-            yield table.filter(pa.array(stays[start : start + table.num_rows]))
-            start += table.num_rows
-
-    start = 0
-    for table in versions.batches() if not stays.all() else ():
-        here = slice(start, start + table.num_rows)
-        start += table.num_rows
-        rows = np.flatnonzero(~stays[here])
-        columns = table.select(["origin", "lang", "text"]).take(pa.array(rows)).to_pylist()
-        for row, code, is_near in zip(columns, verdict[here][rows].tolist(), near[here][rows].tolist(), strict=True):
-            tally.add(REASONS[code], row["origin"], row["lang"], row["text"], sample=code != NEAR or is_near)
-    return Versions(versions.records[stays], versions.languages[stays], versions.keys[stays], batches)
+    fates[stays & (left == 1) & (all_ > 1)] = ALONE

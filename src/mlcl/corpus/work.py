@@ -14,7 +14,9 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -69,6 +71,20 @@ def publish(corpus: Path, out: Path) -> None:
     if out.exists():
         shutil.rmtree(out)
     corpus.replace(out)
+
+
+def digest(values: Any) -> str:
+    """A name for what is made of these values (anything that JSON can hold), and of no others."""
+    text = json.dumps(values, sort_keys=True, ensure_ascii=True, default=str)
+    return blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def stamp(file: Path) -> list[Any]:
+    """What tells whether a file is still the same."""
+    if not file.is_file():
+        return [str(file)]
+    status = file.stat()
+    return [str(file), status.st_size, status.st_mtime_ns]
 
 
 @contextmanager
