@@ -46,6 +46,7 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         "corpus_stats": 'print("counted", config.folder)\n    return config.folder',
         "fail": 'raise UserError("it is\\nmissing", path="some/file", line=3, remedy="look there")',
         "bug": 'raise ZeroDivisionError("ours")',
+        "full": 'raise OSError(28, "No space left on device", "out/model")',
         "stop": "raise KeyboardInterrupt",
         "pipe": "raise BrokenPipeError",
         "_helper": "pass",
@@ -62,7 +63,7 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_verbs_are_found_by_file_name(stages):
     assert [verb.words for verb in cli.verbs()] == [
-        ("bug",), ("corpus", "build"), ("corpus", "stats"), ("fail",), ("pipe",), ("stop",)
+        ("bug",), ("corpus", "build"), ("corpus", "stats"), ("fail",), ("full",), ("pipe",), ("stop",)
     ]  # fmt: skip
     assert cli.verbs()[1].summary == "The stage corpus_build"
 
@@ -96,6 +97,7 @@ def test_a_verb_runs_with_its_flags(stages, capsys):
     ("argv", "line"),
     [
         (["fail"], "mlcl fail: error: some/file:3: it is missing (look there)"),
+        (["full"], "mlcl full: error: out/model: No space left on device"),
         (["corpus", "biuld"], "mlcl: error: unknown verb 'corpus biuld' (did you mean corpus build?)"),
         (["corpus"], "mlcl: error: 'corpus' is not a whole verb (known: corpus build, corpus stats)"),
         (["fial"], "mlcl: error: unknown verb 'fial' (did you mean fail?)"),

@@ -1,13 +1,14 @@
 """The command `mlcl`: finds the verbs in `stages/` and turns each one's `Config` into flags, YAML keys and help.
 
-In: the command line. Out: the exit status: 0 done, 2 the user's mistake (one line on standard error, no traceback),
-130 stopped by Ctrl-C. Anything else that goes wrong is our bug and keeps its traceback. A stage is imported only when
-its verb is chosen, so that `mlcl --help` needs no torch.
+In: the command line. Out: the exit status: 0 done, 2 the user's mistake, or a disk that is full or may not be written
+to (one line on standard error, no traceback), 130 stopped by Ctrl-C. Anything else that goes wrong is our bug and keeps
+its traceback. A stage is imported only when its verb is chosen, so that `mlcl --help` needs no torch.
 """
 
 from __future__ import annotations
 
 import ast
+import errno
 import importlib
 import os
 import sys
@@ -19,6 +20,8 @@ from mlcl.core.environment import tune_environment
 from mlcl.core.errors import UserError
 
 _FOLDERS = ("mlcl.stages", "mlcl.stages.pipelines")
+# What the machine refuses, at whatever line of ours it happens: permission, a full disk or quota, a read-only disk.
+_REFUSED = {errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 class Verb(NamedTuple):
@@ -75,6 +78,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"{name}: error: {place}{error.strerror}", file=sys.stderr)
+        return 2
 
 
 def _run(verb: Verb, argv: list[str], name: str) -> object:

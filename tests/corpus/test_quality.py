@@ -85,6 +85,12 @@ def test_encoding_is_repaired():
     assert versions([("de", broken)], CleanSettings())[0].text == broken
 
 
+def test_words_of_two_scripts_are_repaired():
+    mixed, cyrillic = "кaдa сaм биo мaли", "када сам био мали"  # Latin a and o in the first
+    assert versions([("sr", mixed)], CleanSettings(fix_lookalikes=True))[0].text == cyrillic
+    assert versions([("sr", mixed)], CleanSettings())[0].text == mixed
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

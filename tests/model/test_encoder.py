@@ -163,6 +163,8 @@ def test_settings_out_of_range(encoder, tiny_model):
         Encoder.from_pretrained(tiny_model, dtype="int8")
     with pytest.raises(UserError, match="unknown device"):
         Encoder.from_pretrained(tiny_model, device="abacus")
+    with pytest.raises(UserError, match="the device 'cuda:99' cannot be used"):
+        Encoder.from_pretrained(tiny_model, device="cuda:99")
 
 
 def test_a_model_that_gives_nan_is_an_error(tiny_model, tmp_path):

@@ -59,6 +59,16 @@ def test_the_page_stands_alone_and_escapes_names():
     assert "method: full" in page
 
 
+def test_every_split_has_its_bars():
+    rows = [{**one, "split": "test (joint dev)"} for one in transfer().rows]
+    assert html_page(replace(transfer(), rows=rows)).count("data:image/svg+xml") == 1
+
+
+def test_the_weights_of_a_small_head_are_no_zero():
+    runs = [{**transfer().runs[0], "trained": 514}]
+    assert "| 0.00051 |" in markdown(replace(transfer(), runs=runs))
+
+
 def test_zero_shot_has_neither_gap_nor_training_language():
     rows = [one for one in transfer().rows if not one["metric"].startswith("transfer_gap")]
     text = markdown(replace(transfer(), train_language=None, trained=[], rows=rows, floor=[]))

@@ -56,3 +56,10 @@ def test_cells():
         "1,234", "0.25", "2.00", "7", "yes", "a", "nan",
     ]  # fmt: skip
     assert cells.count('class="number"') == 5
+
+
+def test_names_of_columns_of_numbers_stand_above_them():
+    table = html.table(["n", "text", "mixed", "empty"], [[1, "a", 1, None], [None, "2", "b", ""]])
+    heads = [attributes.get("class") for tag, attributes in parse(table).tags if tag == "th"]
+    assert heads == ["number", None, None, None]
+    assert html.table(["n"], []).count("<th>") == 1

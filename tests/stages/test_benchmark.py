@@ -56,6 +56,7 @@ def root(tmp_path, monkeypatch):
         (tmp_path / name / "model").mkdir(parents=True)
         info = {"languages": ["de", "en"], "settings": {"training": {"seed": 7}}}
         (tmp_path / name / "model" / "mlcl.json").write_text(json.dumps(info))
+        (tmp_path / name / "model" / "config.json").write_text("{}")
     data = tmp_path / "data"
     layouts.tatoeba(data, codes=("deu", "cmn", "dtp", "kzj", "fra", "spa", "ita"))
     layouts.ntrex(data)
@@ -159,6 +160,7 @@ def test_kept_vectors_serve_other_options(root):
         ({"options": {"stsb": {"split": "dev"}}}, "data folder 'stsb' is missing"),
         ({"tasks": ["tatobea"]}, "unknown task 'tatobea'"),
         ({"model": []}, "no model"),
+        ({"model": ["tfidf", "./absent"]}, "no such file or folder"),
         ({"options": {"tatoeba": {"neighbour": 1}}}, "neighbour"),
         ({"data": "nowhere"}, "no such file or folder"),
         ({"finetune": ["tatoeba"]}, "tatoeba has no labels to fine-tune on"),

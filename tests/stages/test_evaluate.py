@@ -42,6 +42,7 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlcl.model.encoder", SimpleNamespace(Encoder=FakeEncoder))
     for name in ("good", "noise"):
         (tmp_path / name / "model").mkdir(parents=True)
+        (tmp_path / name / "model" / "config.json").write_text("{}")
     info = {"languages": ["de", "en"], "settings": {"training": {"seed": 7}}}
     (tmp_path / "good" / "model" / "mlcl.json").write_text(json.dumps(info))
     return layouts.write_all(tmp_path / "data")
@@ -129,9 +130,13 @@ def test_an_output_that_exists_is_kept(root):
 
 
 def test_a_model_that_cannot_be_loaded(root):
+    good = str(root.parent / "good" / "model")
     (root.parent / "broken").mkdir()
+    for wrong, message in (("broken", "it has no config.json .model broken"), ("absent", "no such file or folder")):
+        with pytest.raises(UserError, match=message):
+            run(config(root, model=[good, str(root.parent / wrong)]))
+    assert FakeEncoder.loaded == [], "nothing is measured where a later model is not there"
+    (root.parent / "broken" / "config.json").write_text("{}")
     with pytest.raises(UserError, match="cannot load .*broken.*no config.json here \\("):
         run(config(root, model=[str(root.parent / "broken")]))
-    with pytest.raises(UserError, match="no such file or folder"):
-        run(config(root, model=[str(root.parent / "absent")]))
     assert not (root.parent / "out").exists()

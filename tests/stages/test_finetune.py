@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -227,8 +228,9 @@ def test_label_descriptions_come_from_a_file(words, tmp_path, capsys):
         assert "b not described" in capsys.readouterr().err, "before a model is looked for"
 
 
-def test_a_run_that_is_stopped_goes_on(words, tasks, tmp_path, capsys, monkeypatch):
-    steady = words("made_up_tagging", "--seeds", "2")
+def test_a_run_that_is_stopped_goes_on(words, tasks, tiny_model, tmp_path, capsys, monkeypatch):
+    tiny_copy = shutil.copytree(tiny_model, tmp_path / "start")
+    steady = words("made_up_tagging", "--seeds", "2", "--model", str(tiny_copy))
     assert main(steady) == 0
     expected = read(tmp_path / "out" / "results.json")
     model = (tmp_path / "out" / "model" / "model.safetensors").read_bytes()
@@ -267,6 +269,12 @@ def test_a_run_that_is_stopped_goes_on(words, tasks, tmp_path, capsys, monkeypat
         capsys.readouterr()
         assert main([*steady, "--resume"]) == 2
         assert "started with another data (files have changed)" in capsys.readouterr().err
+    weights = tiny_copy / "model.safetensors"
+    written = weights.stat().st_mtime_ns
+    os.utime(weights, ns=(0, written + 1))  # other weights of the same size
+    assert main([*steady, "--resume"]) == 2
+    assert "started with another model (files have changed)" in capsys.readouterr().err
+    os.utime(weights, ns=(0, written))
     calls.clear()
     assert main([*steady, "--resume"]) == 0
     assert len(calls) == 2, "the first seed and the first epoch of the second are done"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -143,6 +144,11 @@ def test_ctrl_c_and_resume(tiny_model, planted, monkeypatch, capsys, at):
     assert not (planted / "p.tsv").exists()
     assert main([*line, "--out", str(planted / "p.tsv")]) == 2  # an unfinished run lies there
     assert main([*line, "--out", str(planted / "p.tsv"), "--k", "3", "--resume"]) == 2
+    written = (planted / "source.txt").stat().st_mtime_ns
+    os.utime(planted / "source.txt", ns=(0, written + 1))  # other texts of the same length
+    assert main([*line, "--out", str(planted / "p.tsv"), "--resume"]) == 2
+    assert "started with another files (they have changed)" in capsys.readouterr().err
+    os.utime(planted / "source.txt", ns=(0, written))
     calls.clear()
     with monkeypatch.context() as patch:
         patch.setattr(target, name, lambda self, *a, **k: (calls.append(self), real(self, *a, **k))[1])

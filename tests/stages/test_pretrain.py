@@ -185,6 +185,17 @@ def test_wrong_settings_are_one_clear_line(tiny_settings, tmp_path, capsys, sect
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_start_that_fails_leaves_nothing_behind(tiny_settings, tmp_path, capsys, stream):
+    tiny_settings["stream"] = stream
+    out = Path(tiny_settings.get("out", tmp_path / "run"))
+    assert main(command(tiny_settings, tmp_path, "--tokenizer.path", str(tmp_path / "nowhere"))) == 2
+    assert "cannot load the tokenizer" in capsys.readouterr().err
+    assert not out.exists()
+    assert main(command(tiny_settings, tmp_path, "--out", str(tmp_path / "settings.yaml" / "run"))) == 2
+    assert "this is a file, so nothing can be written below it" in capsys.readouterr().err
+
+
 def test_a_checkpoint_of_another_architecture_is_one_clear_line(tiny_settings, tmp_path, capsys):
     tiny_settings["training"] |= {"max_steps": 4}
     assert main(command(tiny_settings, tmp_path)) == 0

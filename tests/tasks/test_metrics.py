@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -88,6 +90,18 @@ def test_span_interval_is_that_of_a_plain_bootstrap():
         for draw in generator.integers(0, 150, (800, 150))
     ]
     assert (score.low, score.high) == pytest.approx(100 * np.quantile(plain, [0.025, 0.975]), abs=1.5)
+
+
+def test_many_classes_cost_no_confusion_matrices():
+    generator = np.random.default_rng(2)
+    gold = generator.integers(0, 150, 3000)  # as many intents as CLINC150 has
+    predicted = np.where(generator.random(3000) < 0.8, gold, generator.integers(0, 150, 3000))
+    tracemalloc.start()
+    score = measure("macro_f1", gold, predicted)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert score.value == pytest.approx(100 * sklearn_f1(gold, predicted, average="macro"))
+    assert most < 3000 * 150 * 150 * 4, "less than a cell of a confusion matrix for each example"
 
 
 def test_several_predictions_give_mean_and_deviation():

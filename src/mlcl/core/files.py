@@ -254,7 +254,18 @@ def read_text_lines(path: Path) -> list[str]:
 
 
 def refuse_existing(out: Path, overwrite: bool = False) -> None:
-    """Raise unless `out` is absent, an empty folder, or may be overwritten."""
+    """Raise unless `out` can be made: it is absent, an empty folder, or may be overwritten, and its folder is writable.
+
+    Raises:
+        UserError: `out` exists, or its place is below a file or in a folder that one may not write to.
+    """
+    parent = next(folder for folder in out.absolute().parents if folder.exists())
+    if not parent.is_dir():
+        raise UserError(
+            "this is a file, so nothing can be written below it", path=parent, remedy="choose another --out"
+        )
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise UserError("this folder may not be written to", path=parent, remedy="choose another --out")
     if overwrite or not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     raise UserError("the output already exists", path=out, remedy="choose another --out or pass --overwrite true")

@@ -30,6 +30,7 @@ console = Console(stderr=True, highlight=False)
 """Progress and messages (standard error)."""
 results = Console(highlight=False)
 """Results (standard output)."""
+_LINE_EVERY = 60.0
 
 
 def bar(show: bool = True) -> Progress:
@@ -55,9 +56,12 @@ def track(items: Iterable[T], description: str, total: int | None = None, show: 
 def rated(description: str, total: int, unit: str, show: bool = True) -> Iterator[Callable[[int, int], None]]:
     """A progress bar with a rate, the time left, and a line with the average rate at the end.
 
+    Where there is no terminal to draw a bar on, such as in a log, a line is printed every `_LINE_EVERY` seconds.
+
     Gives a function of how much of `total` has been reached, and how many more `unit`s (such as texts) are done.
     """
-    start, count = time.monotonic(), 0
+    start = said = time.monotonic()
+    count = 0
     columns = (
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
         TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), _Remaining(),
@@ -66,10 +70,15 @@ def rated(description: str, total: int, unit: str, show: bool = True) -> Iterato
         task = progress.add_task(description, total=total or None, rate="")
 
         def reached(done: int, more: int) -> None:
-            nonlocal count
+            nonlocal count, said
             count += more
-            rate = count / max(time.monotonic() - start, 1e-9)
+            now = time.monotonic()
+            rate = count / max(now - start, 1e-9)
             progress.update(task, completed=done, rate=f"{rate:,.0f} {unit}/s")
+            if show and not console.is_terminal and now - said >= _LINE_EVERY:
+                said = now
+                share = f", {min(1.0, done / total):.0%}" if total else ""
+                console.print(f"  [dim]{description}: {count:,} {unit}{share}, {rate:,.0f} a second[/dim]")
 
         yield reached
     if show and count:

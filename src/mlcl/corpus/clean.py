@@ -70,6 +70,9 @@ class CleanSettings:
     place, or drop the text."""
     fix_encoding: bool = False
     """Undo mojibake such as `Ã¼` for `ü` (package ftfy)."""
+    fix_lookalikes: bool = False
+    """Write words that mix Latin with Cyrillic or Greek letters of the same look (`кaдa` with Latin a) in one
+    script."""
 
 
 @dataclass(frozen=True, slots=True)

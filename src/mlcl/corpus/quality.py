@@ -18,7 +18,7 @@ from mlcl.core.errors import UserError, require
 from mlcl.core.files import existing, read_text_lines
 from mlcl.core.languages import base, canonical
 from mlcl.corpus import names
-from mlcl.text import language_id, personal_data
+from mlcl.text import language_id, lookalikes, personal_data
 
 if TYPE_CHECKING:
     from mlcl.corpus.clean import CleanSettings, Version
@@ -73,11 +73,13 @@ def check(settings: CleanSettings) -> None:
 
 
 def repair(text: str, settings: CleanSettings) -> str:
-    """The text with mojibake undone (`Ã¼` -> `ü`, by ftfy) and personal data masked, where the settings ask for it."""
+    """The text with mojibake undone (`Ã¼` -> `ü`), words in one script and personal data masked, where asked for."""
     if settings.fix_encoding and not text.isascii():
         import ftfy
 
         text = ftfy.fix_encoding(text)
+    if settings.fix_lookalikes:
+        text = lookalikes.one_script(text)
     return personal_data.mask(text) if settings.personal_data == "mask" else text
 
 

@@ -204,9 +204,15 @@ def _device(device: str | torch.device | None) -> torch.device:
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        return torch.device(device)
+        found = torch.device(device)
     except RuntimeError as error:
         raise UserError(f"unknown device {device!r}", remedy="give cpu, cuda, cuda:1, mps or None") from error
+    try:
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"the device {device!r} cannot be used: {reason}", remedy="give another, or none") from error
+    return found
 
 
 def _precision(dtype: str | torch.dtype, device: torch.device, hidden_size: int) -> torch.dtype:

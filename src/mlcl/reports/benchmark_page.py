@@ -68,7 +68,7 @@ def _result(benchmark: Benchmark) -> str:
     counted = {
         "tasks": str(len({column.task for column in columns})),
         "languages": str(len(languages)),
-        "models": str(len(benchmark.models)),
+        "models" if len(benchmark.models) > 1 else "model": str(len(benchmark.models)),
         "minutes of measuring": f"{minutes:.1f}",
     }
     table = html.table(*benchmark.summary())
@@ -120,7 +120,8 @@ def _heat_maps(benchmark: Benchmark) -> str:
     parts = [
         html.paragraph(
             "Headline scores in per cent; the stronger the colour, the better. A star marks languages outside the "
-            "training of the model. Rows are ordered by ease: how far above the mean of its tests a language stands."
+            "training of the model. Rows are ordered by ease: how far above the mean of its tests a language stands, "
+            "drawn towards the middle where few tests have it."
         )
     ]
     for place, model in enumerate(benchmark.models):
@@ -133,7 +134,8 @@ def _heat_maps(benchmark: Benchmark) -> str:
             rows = [row[label] for row in found if label in row]
             means.append(_heat({**rows[0], "value": fmean(row["value"] for row in rows)}))
         table = plots.heat_table(labels, heads, cells, means)
-        parts.append(plots.details(f"{model}: {len(heads)} languages", table, is_open=place == 0))
+        tags = {tag.partition(" ")[0] for tag, _, _ in heads}  # two codes of one language are two rows
+        parts.append(plots.details(f"{model}: {len(tags)} languages", table, is_open=place == 0))
     return "".join(parts)
 
 

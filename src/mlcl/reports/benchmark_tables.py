@@ -17,6 +17,7 @@ from mlcl.reports.results_report import Evaluation, Row
 Table: TypeAlias = "tuple[list[str], list[list[Any]]]"
 """Header and rows."""
 _AVERAGE = "avg:"
+_PRIOR = 2  # tests of middling ease that each language is thought to have beside its own, when languages are ordered
 
 
 @dataclass(frozen=True)
@@ -230,7 +231,8 @@ class Benchmark:
     def languages(self, model: str) -> tuple[list[tuple[str, str, bool]], list[dict[str, Row]]]:
         """Languages (tag and code where needed, name, whether outside training), and label of test -> row for each.
 
-        The languages that a model serves best, relative to the mean of each test, come first.
+        The languages that a model serves best come first: by how far they stand above the mean of each of their tests,
+        drawn towards 0 where few tests have them. One lucky test makes no language the best, and full rows come first.
         """
         cells: dict[tuple[str, str], dict[str, Row]] = {}
         for column in self.columns():
@@ -242,8 +244,10 @@ class Benchmark:
             label: fmean(row["value"] for found in cells.values() for at, row in found.items() if at == label)
             for label in {label for found in cells.values() for label in found}
         }
-        ease = {key: fmean(_sign(row) * (row["value"] - means[label]) for label, row in found.items())
-                for key, found in cells.items()}  # fmt: skip
+        ease = {
+            key: sum(_sign(row) * (row["value"] - means[label]) for label, row in found.items()) / (len(found) + _PRIOR)
+            for key, found in cells.items()
+        }
         order = sorted(cells, key=lambda key: -ease[key])
         known = self.evaluation.trained.get(model)
         trained = None if known is None else {canonical(tag) for tag in known}

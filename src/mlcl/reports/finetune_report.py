@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -73,10 +74,14 @@ class Transfer:
         labels = f"labels in {self.train_language}" if self.train_language else "no labels"
         return f"{self.task}: {self.model}, {self.method}, {labels}"
 
+    @property
+    def tested(self) -> list[tuple[str, str]]:
+        """Task and split of each table by language."""
+        return list(dict.fromkeys((row["task"], row["split"]) for row in self.rows))
+
     def tables(self) -> list[Table]:
         """One table by language for each tested task and split, and one of the runs."""
-        splits = dict.fromkeys((row["task"], row["split"]) for row in self.rows)
-        return [*(self._by_language(task, split) for task, split in splits), self._by_seed()]
+        return [*(self._by_language(task, split) for task, split in self.tested), self._by_seed()]
 
     def bars(self, task: str) -> dict[str, dict[str, float]]:
         """Model and floor -> code -> headline value."""
@@ -144,7 +149,7 @@ class Transfer:
         rows = [
             [
                 run["seed"], f"{run['examples']:,}", f"{run['updates']:,}", f"{run['epochs']:g}",
-                "" if run["dev"] is None else f"{run['dev']:.1f}", f"{run['trained'] / 1e6:.2f}",
+                "" if run["dev"] is None else f"{run['dev']:.1f}", _millions(run["trained"]),
                 f"{run['minutes']:.1f}", f"{run['cpu_minutes']:.1f}", f"{run['peak_memory_bytes'] / 2**20:,.0f}",
             ]
             for run in self.runs
@@ -160,6 +165,11 @@ class Transfer:
         )  # fmt: skip
         gap = "The gap is the mean of the trained languages minus the language. " if self.trained else ""
         return spread + gap + _TRAINING
+
+
+def _millions(number: int) -> str:
+    """In millions; a small head keeps its digits."""
+    return f"{number / 1e6:,.2f}" if number >= 1e5 else f"{number / 1e6:.2g}"
 
 
 def _by_metric(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -191,10 +201,10 @@ def markdown(transfer: Transfer) -> str:
 def html_page(transfer: Transfer) -> str:
     """The same as one HTML page, with bars by language."""
     sections = []
-    for title, header, rows in transfer.tables():
+    tasks = [task for task, _ in transfer.tested]
+    for (title, header, rows), task in zip_longest(transfer.tables(), tasks):  # the table of the runs comes last
         body = html.table(header, rows)
-        task = title.rpartition(" (")[0]
-        if task in {row["task"] for row in transfer.rows}:
+        if task is not None:
             codes = transfer.languages(task)
             bars = plots.accuracy_bars(
                 transfer.bars(task),

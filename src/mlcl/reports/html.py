@@ -9,6 +9,7 @@ import base64
 import io
 from collections.abc import Iterable, Sequence
 from html import escape
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -74,10 +75,27 @@ def paragraph(text: str, note: bool = False) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]], digits: int = 1) -> str:
-    """A table. Texts are escaped; numbers are right-aligned, floats rounded to `digits`; None is an empty cell."""
-    head = "".join(f"<th>{escape(str(name))}</th>" for name in header)
+    """A table. Texts are escaped; numbers are right-aligned, floats rounded to `digits`; None is an empty cell.
+
+    The name of a column that holds numbers alone stands above them, at the right.
+    """
+    rows = list(rows)
+    right = {place for place, column in enumerate(zip_longest(*rows)) if _holds_numbers(column)}
+    head = "".join(
+        f"<th{' class=number' if place in right else ''}>{escape(str(name))}</th>" for place, name in enumerate(header)
+    )
     body = "\n".join(f"<tr>{''.join(_cell(value, digits) for value in row)}</tr>" for row in rows)
     return f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>'
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is an int, a float or a scalar of numpy."""
+    return hasattr(value, "__float__") and not isinstance(value, bool)
+
+
+def _holds_numbers(column: Sequence[Any]) -> bool:
+    filled = [value for value in column if value is not None and value != ""]
+    return bool(filled) and all(map(_is_number, filled))
 
 
 def _cell(value: Any, digits: int) -> str:
@@ -85,7 +103,7 @@ def _cell(value: Any, digits: int) -> str:
         return "<td></td>"
     if isinstance(value, bool):
         return f"<td>{'yes' if value else 'no'}</td>"
-    if hasattr(value, "__float__"):  # int, float and numpy scalars
+    if _is_number(value):
         shown = f"{value:,}" if hasattr(value, "__index__") else f"{value:,.{digits}f}"
         return f'<td class="number">{shown}</td>'
     return f'<td dir="auto">{escape(str(value))}</td>'

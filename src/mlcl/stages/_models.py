@@ -92,6 +92,24 @@ def _training_info(place: str) -> Mapping[str, Any]:
     return info if isinstance(info, dict) else {}
 
 
+def check_places(models: Sequence[Model]) -> None:
+    """Refuse models that are not where they are said to be, before any of them is measured; hub ids are believed.
+
+    Raises:
+        UserError: no such folder, or one without a model.
+    """
+    for model in models:
+        place = Path(_checked(model.place)).expanduser()
+        if model.is_baseline or not place.exists():
+            continue
+        if not any((place / name).is_file() for name in ("config.json", "modules.json")):
+            raise UserError(
+                f"this is no encoder: it has no config.json (model {model.name})",
+                path=place,
+                remedy="give a model folder",
+            )
+
+
 def load_embed(model: Model, batch_size: int | None, show_progress: bool = True) -> Embed:
     """Load a model, or the baseline, as a callable from texts to vectors.
 

@@ -29,7 +29,15 @@ from mlcl.reports.benchmark_tables import Benchmark
 from mlcl.reports.results_report import Evaluation
 from mlcl.stages._digest import code_digest, digest
 from mlcl.stages._fertility import fertility_rows
-from mlcl.stages._models import Model, fingerprint, load_embed, named_models, prompts_of, with_prompt
+from mlcl.stages._models import (
+    Model,
+    check_places,
+    fingerprint,
+    load_embed,
+    named_models,
+    prompts_of,
+    with_prompt,
+)
 from mlcl.stages._present import PresentTask, present_tasks
 from mlcl.stages._significance import compare
 from mlcl.stages._tuned import Fit, fits, means_over_seeds, tuned_record
@@ -80,6 +88,7 @@ def run(config: Config) -> Path:
     out, root = Path(config.out), Path(config.data)
     _check_out(out, config.overwrite)
     models = named_models(config.model)
+    check_places(models)
     present = present_tasks(root, config.tasks, config.options)
     tunings = fits(config.finetune, config.finetune_options, root, present.tagging)
     left_out, parallel = dict(present.left_out), present.parallel

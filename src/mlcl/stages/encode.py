@@ -8,7 +8,6 @@ row n.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -54,39 +53,36 @@ def run(config: Config) -> Path:
     Raises:
         UserError: unreadable text, an unknown format, an output that exists, or a model that cannot be loaded.
     """
-    from mlcl.core.files import atomic_file, refuse_existing
-    from mlcl.core.progress import bar, console
+    from mlcl.core.files import atomic_file, existing, metered, refuse_existing
+    from mlcl.core.progress import console, rated
     from mlcl.stages._vectors import text_lines, writer_for
 
     out = Path(config.out)
     make_writer = writer_for(out, config.format)
     refuse_existing(out, config.overwrite)
     lines = text_lines(config.in_)
-    first = list(islice(lines, BLOCK))  # so that a missing file is found before the model is loaded
-    encoder = _load(config)
     done = blank = 0
-    started = time.monotonic()
-    with (
-        atomic_file(out) as partial,
-        make_writer(partial, config.dim or encoder.dimension) as writer,
-        bar() as progress,
-    ):
-        task = progress.add_task("encoding", total=None)
-        for block in _blocks(first, lines):
-            writer.write(block, encoder.encode(block, config.batch_size, config.normalize, config.dim, config.prompt))
-            done += len(block)
-            blank += sum(not text.strip() for text in block)
-            progress.update(task, completed=done)
-    seconds = time.monotonic() - started
+    with metered() as bytes_read:
+        first = list(islice(lines, BLOCK))  # so that a missing file is found before the model is loaded
+        encoder = _load(config)
+        size = 0 if config.in_ == "-" else existing(config.in_).stat().st_size
+        with (
+            atomic_file(out) as partial,
+            make_writer(partial, config.dim or encoder.dimension) as writer,
+            rated("encoding", size, "texts") as progress,
+        ):
+            for block in _blocks(first, lines):
+                vectors = encoder.encode(block, config.batch_size, config.normalize, config.dim, config.prompt)
+                writer.write(block, vectors)
+                done += len(block)
+                blank += sum(not text.strip() for text in block)
+                progress(bytes_read(), len(block))
     if blank:
         console.print(
             f"  blank lines: {blank:,}; each has a vector all the same, so that row n is line n", soft_wrap=True
         )
-    console.print(
-        f"[green]✓[/green] {done:,} vectors of {config.dim or encoder.dimension} float32 values in {seconds:.1f} s, "
-        f"{done / max(seconds, 1e-9):,.0f} texts/s",
-        soft_wrap=True,
-    )
+    values = config.dim or encoder.dimension
+    console.print(f"[green]✓[/green] {done:,} vectors of {values} float32 values", soft_wrap=True)
     return out
 
 

@@ -11,7 +11,7 @@ from rich.markup import escape
 from mlcl.core.files import atomic_directory, refuse_existing, write_json
 from mlcl.core.progress import print_table, results, step
 from mlcl.reports.results_report import Evaluation, html_page, markdown
-from mlcl.stages._models import load_embed, named_models, prompts_of, with_prompt
+from mlcl.stages._models import check_places, load_embed, named_models, prompts_of, with_prompt
 from mlcl.stages._tasks import check_data, chosen_tasks
 
 
@@ -49,6 +49,7 @@ def run(config: Config) -> Path:
     out = Path(config.out)
     refuse_existing(out, config.overwrite)
     models = named_models(config.model)
+    check_places(models)
     tasks = chosen_tasks(config.tasks, config.options, languages=config.languages)
     tasks = check_data(tasks, Path(config.data), config.languages)  # before any model is loaded
     rows: list[dict[str, Any]] = []

@@ -16,7 +16,7 @@ from mlcl.core.files import atomic_directory, read_json, refuse_existing, write_
 from mlcl.core.progress import console, print_table, results, step
 from mlcl.core.settings import read_settings
 from mlcl.finetuning.settings import FEW_SHOT, FitSettings, Tuning, check, check_descriptions, head_for
-from mlcl.stages._models import named_models
+from mlcl.stages._models import check_places, fingerprint, named_models
 from mlcl.tasks._labelled import Example
 
 if TYPE_CHECKING:
@@ -79,6 +79,14 @@ class Config:
     """Replace OUT where it exists."""
 
 
+_DIGESTS = {
+    "data_digest": "data (files have changed)",
+    "model_digest": "model (files have changed)",
+    "descriptions_digest": "label_descriptions (the file has changed)",
+}
+"""What settings.json of a run holds beside its settings, and how a message calls it."""
+
+
 def run(config: Config) -> Path:
     """Fit and test once per seed, write OUT, print the tables, and return OUT.
 
@@ -102,9 +110,11 @@ def fit_and_test(config: Config) -> Transfer:
     """Everything but what `run` prints; the same errors."""
     out = Path(config.out)
     work = _work(out)
-    if named_models([config.model])[0].is_baseline:
+    models = named_models([config.model])
+    if models[0].is_baseline:
         raise UserError(f"{config.model} is a baseline of n-grams, which has nothing to tune", remedy="give an encoder")
     _check(config)  # before any file is looked for
+    check_places(models)
     _may_write(config, out, work)
     data = checked_data(config)
     descriptions = _descriptions(config, data.task.labels)
@@ -113,7 +123,7 @@ def fit_and_test(config: Config) -> Transfer:
     from mlcl.training.memory import keep_freed_memory
 
     keep_freed_memory()
-    started_with = {**_comparable(config), "data_digest": _digest(data)}
+    started_with = {**_comparable(config), **_digests(config, data, descriptions)}
     if config.resume:
         _check_same(work, started_with)
     else:
@@ -263,16 +273,23 @@ def _may_write(config: Config, out: Path, work: Path) -> None:
 def _check_same(work: Path, now: dict[str, Any]) -> None:
     """Refuse to go on with a run that was started with other settings, or on other data."""
     before = read_json(work / "settings.json")
-    now = {key: value for key, value in now.items() if key != "data_digest" or key in before}  # older runs lack it
+    now = {key: value for key, value in now.items() if key not in _DIGESTS or key in before}  # older runs lack some
     if different := sorted(key for key in now if before.get(key) != now[key]):
-        names = ", ".join("data (files have changed)" if key == "data_digest" else key for key in different)
+        names = ", ".join(_DIGESTS.get(key, key) for key in different)
         raise UserError(f"the run was started with another {names}", path=work, remedy="give the same")
 
 
-def _digest(data: TaskData) -> str:
+def _digests(config: Config, data: TaskData, descriptions: dict[str, list[str]]) -> dict[str, str]:
+    """What lies behind the names in the settings, to see that it is the same when a run is resumed."""
     from mlcl.stages._digest import digest
 
-    return digest([repr(part.examples) for part in (*data.train_parts, *data.dev, *data.tests)])
+    model = named_models([config.model])[0]
+    is_folder = Path(model.place).expanduser().is_dir()  # a hub id keeps its name, and whoever loads it finds it
+    return {
+        "data_digest": digest([repr(part.examples) for part in (*data.train_parts, *data.dev, *data.tests)]),
+        "model_digest": digest(fingerprint(model) if is_folder else model.place),
+        "descriptions_digest": digest(descriptions),
+    }
 
 
 def _comparable(config: Config) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.markup import escape
 
 from mlcl.core.errors import UserError
-from mlcl.core.files import atomic_file, read_json, refuse_existing, write_json
+from mlcl.core.files import atomic_file, existing, read_json, refuse_existing, write_json
 from mlcl.core.progress import console, print_table, results, step
 
 if TYPE_CHECKING:
@@ -145,6 +145,7 @@ def _work_folder(config: Config, out: Path) -> Path:
 
     work = out.with_name(out.name + ".unfinished")
     settings = {key: value for key, value in asdict(config).items() if key not in ("resume", "overwrite", "device")}
+    settings["files (they have changed)"] = _files_digest(config)
     if config.resume:
         if not (work / "settings.json").is_file():
             raise UserError("there is no run to resume", path=work, remedy="start it without --resume")
@@ -159,6 +160,19 @@ def _work_folder(config: Config, out: Path) -> Path:
     work.mkdir(parents=True)
     write_json(work / "settings.json", settings)
     return work
+
+
+def _files_digest(config: Config) -> str:
+    """What lies behind the names in the settings: sizes and times of the files, and of those of the model."""
+    from mlcl.stages._digest import digest
+    from mlcl.stages._models import fingerprint, named_models
+
+    paths = (config.source, config.target, config.source_vectors, config.target_vectors, config.gold)
+    found = [existing(path).stat() for path in paths if path is not None and path != "-"]
+    model = config.model
+    if model is not None and Path(model).expanduser().is_dir():
+        model = fingerprint(named_models([model])[0])
+    return digest(model, [(one.st_size, one.st_mtime_ns) for one in found])
 
 
 def _neighbours(source: Side, target: Side, config: Config, work: Path) -> tuple[Any, Any]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from mlcl.core.errors import UserError
-from mlcl.core.files import write_json
 from mlcl.core.progress import console, step, warn
+from mlcl.stages._run_folder import checkpoint_of, last_checkpoint, nothing_half_started
 from mlcl.stages._start import StartSettings, apply_start, check_start
 from mlcl.stages._teacher import TeacherSettings, load_teacher
 from mlcl.training.augmentation import AugmentationSettings
@@ -124,42 +123,44 @@ def run(config: Config) -> Path:
     check(config.sampling, steps_of_run(args, 1_000_000), corpus.manifest.get("origins"))
 
     console.quiet = args.process_index > 0
-    with args.main_process_first(local=False):
-        checkpoint = _checkpoint(config, out, first=args.process_index == 0)
-        tokenizer = _tokenizer(config, corpus, out)
-        mlc_config = _fit(mlc_config, tokenizer, args.max_length, corpus.languages)
-        set_seed(args.seed)
-        model = MLCModel(mlc_config)
-        _check_vocabulary(model, tokenizer)
-        lm_corruption(args, tokenizer, model.family)  # refuses a tokenizer that lacks what the LM term needs
-        apply_start(model, config.start)
-        _check_terms(args, model.dimension, corpus.languages, widths, model, tokenizer.all_special_ids)
-        longest = args.longest_sentence(model.max_length, model.reach)
-        if not is_stream:
-            with step("token store"):
-                store = open_or_build(corpus, tokenizer, longest, out)
-            columns = None if teacher is None else teacher.columns(corpus, store.group, out)
-    if is_stream:
-        data = streamed(corpus, tokenizer, longest, config, args)
-    else:
-        data = indexed(store, corpus, tokenizer, longest, config, args, documents, columns)
-    if checkpoint is None and config.model.get("model_name") is None:
-        _initialise(model, data.sentences, tokenizer, config.initialisation)
-    trainer = MLCTrainer(
-        model=model,
-        args=args,
-        train_dataset=data.source,
-        eval_dataset=data.dev,
-        processing_class=tokenizer,
-    )
-    _describe(model, data.pairs, len(corpus.languages), args)
-    if not model.supports_packing:
-        warn(f"a {model.backbone.config.model_type} backbone cannot run packed here; batches are padded by length")
+    first = args.process_index == 0
+    with nothing_half_started(out, first=first):
+        with args.main_process_first(local=False):
+            checkpoint = checkpoint_of(config, out, first=first)
+            tokenizer = _tokenizer(config, corpus, out)
+            mlc_config = _fit(mlc_config, tokenizer, args.max_length, corpus.languages)
+            set_seed(args.seed)
+            model = MLCModel(mlc_config)
+            _check_vocabulary(model, tokenizer)
+            lm_corruption(args, tokenizer, model.family)  # refuses a tokenizer that lacks what the LM term needs
+            apply_start(model, config.start)
+            _check_terms(args, model.dimension, corpus.languages, widths, model, tokenizer.all_special_ids)
+            longest = args.longest_sentence(model.max_length, model.reach)
+            if not is_stream:
+                with step("token store"):
+                    store = open_or_build(corpus, tokenizer, longest, out)
+                columns = None if teacher is None else teacher.columns(corpus, store.group, out)
+        if is_stream:
+            data = streamed(corpus, tokenizer, longest, config, args)
+        else:
+            data = indexed(store, corpus, tokenizer, longest, config, args, documents, columns)
+        if checkpoint is None and config.model.get("model_name") is None:
+            _initialise(model, data.sentences, tokenizer, config.initialisation)
+        trainer = MLCTrainer(
+            model=model,
+            args=args,
+            train_dataset=data.source,
+            eval_dataset=data.dev,
+            processing_class=tokenizer,
+        )
+        _describe(model, data.pairs, len(corpus.languages), args)
+        if not model.supports_packing:
+            warn(f"a {model.backbone.config.model_type} backbone cannot run packed here; batches are padded by length")
 
     try:
         trainer.train(resume_from_checkpoint=checkpoint)
     except KeyboardInterrupt:
-        saved = _last_checkpoint(out)
+        saved = last_checkpoint(out)
         kept = f"{saved} is whole: continue with --resume" if saved else "no checkpoint was written yet"
         console.print(f"stopped at step {trainer.state.global_step}; {kept}", soft_wrap=True)
         raise
@@ -176,39 +177,6 @@ def _check_lora(config: Config, args: Any) -> None:
         )
     if args.fsdp:
         raise UserError("model.lora cannot be used with training.fsdp", remedy="use DDP, which torchrun starts")
-
-
-def _checkpoint(config: Config, out: Path, *, first: bool) -> str | None:
-    """The checkpoint to continue from. The first process makes OUT, or refuses to touch a run without being told to."""
-    last = _last_checkpoint(out)
-    if not first:
-        return str(last) if config.resume and last is not None else None
-    checkpoint = _may_write(config, out, last)
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "settings.json", asdict(config))
-    return checkpoint
-
-
-def _may_write(config: Config, out: Path, last: Path | None) -> str | None:
-    """Refuse, delete or continue what is in OUT, as the settings say."""
-    if config.resume:
-        if not (out / "settings.json").is_file():
-            raise UserError("there is no run to resume", path=out, remedy="start it without --resume")
-        if last is None:
-            warn(f"{out}: no checkpoint yet, starting from the beginning")
-        return None if last is None else str(last)
-    if config.overwrite:
-        for old in (*out.glob("checkpoint-*"), out / "model", out / "tokenizer"):
-            shutil.rmtree(old, ignore_errors=True)
-    elif out.exists() and any(out.iterdir()):
-        raise UserError(
-            "the output already exists", path=out, remedy="choose another --out, or pass --resume or --overwrite"
-        )
-    return None
-
-
-def _last_checkpoint(out: Path) -> Path | None:
-    return max(out.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
 def _tokenizer(config: Config, corpus: Any, out: Path) -> Any:
@@ -302,7 +270,7 @@ def _describe(model: Any, pairs: int, languages: int, args: Any) -> None:
 
 def _finish(trainer: Any, model: Any, tokenizer: Any, corpus: Any, config: Config, out: Path) -> Path:
     """Save OUT/model whole, with tokenizer, languages and model card; print where it is."""
-    from mlcl.core.files import atomic_directory
+    from mlcl.core.files import atomic_directory, write_json
     from mlcl.reports.model_card import write_model_card
     from mlcl.training.sharding import full_state_dict
 

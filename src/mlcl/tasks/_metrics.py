@@ -72,7 +72,8 @@ def accuracy(gold: Values, predicted: Values) -> float:
 
 def macro_f1(gold: Values, predicted: Values) -> float:
     """Mean of the F1 of every class that occurs, in [0, 1], as scikit-learn's `f1_score(average="macro")`."""
-    return float(_f1_of_confusion(_confusion(gold, [predicted]).sum(axis=0)[None])[0])
+    kinds, times, classes = _confusions(gold, [predicted])
+    return float(_f1_of_classes(times[None] @ _class_counts(kinds, classes)[:, 0])[0])
 
 
 def span_f1(gold: Values, predicted: Values) -> float:
@@ -107,12 +108,14 @@ def _accuracy(gold: Values, predicted: Sequence[Values]) -> tuple[list[float], t
 
 
 def _macro_f1(gold: Values, predicted: Sequence[Values]) -> tuple[list[float], tuple[float, float]]:
-    counts = _confusion(gold, predicted)
-    return _bootstrapped(counts, len(predicted), _f1_of_confusion)
+    kinds, times, classes = _confusions(gold, predicted)
+    return _bootstrapped(_class_counts(kinds, classes), times, _f1_of_classes)
 
 
 def _span_f1(gold: Values, predicted: Sequence[Values]) -> tuple[list[float], tuple[float, float]]:
-    return _bootstrapped(_span_counts(gold, predicted), len(predicted), _f1_of_counts)
+    # Sentences with equal counts are drawn together.
+    kinds, times = np.unique(_span_counts(gold, predicted), axis=0, return_counts=True)
+    return _bootstrapped(kinds.reshape(len(kinds), len(predicted), 2), times, _f1_of_counts)
 
 
 def _spearman(gold: Values, predicted: Sequence[Values]) -> tuple[list[float], tuple[float, float]]:
@@ -128,23 +131,33 @@ _METRICS: dict[str, Callable[[Values, Sequence[Values]], tuple[list[float], tupl
 }
 
 
-def _confusion(gold: Values, predicted: Sequence[Values]) -> np.ndarray:
-    """(N, S * C * C) which cell of the confusion matrix each example falls into, for each of S predictions."""
+def _confusions(gold: Values, predicted: Sequence[Values]) -> tuple[np.ndarray, np.ndarray, int]:
+    """What happens to examples: the kinds of outcome, how often each one occurs, and the number C of classes.
+
+    A kind (K, 1 + S) is the right class and those of S predictions; there are far fewer kinds than examples, and far
+    fewer than cells of S confusion matrices where there are many classes.
+    """
     names, numbers = np.unique(np.concatenate([np.asarray(gold), *map(np.asarray, predicted)]), return_inverse=True)
-    size = len(names)
-    right, *found = numbers.reshape(1 + len(predicted), len(gold))
-    counts = np.zeros((len(gold), len(predicted), size * size), dtype=np.int32)
-    for run, one in enumerate(found):
-        counts[np.arange(len(gold)), run, right * size + one] = 1
-    return counts.reshape(len(gold), -1)
+    outcomes = numbers.reshape(1 + len(predicted), len(gold)).T
+    kinds, times = np.unique(outcomes, axis=0, return_counts=True)
+    return kinds[::-1], times[::-1], len(names)  # backwards: the order in which intervals have always been drawn
 
 
-def _f1_of_confusion(cells: np.ndarray) -> np.ndarray:
-    """(R, C * C) counts, gold by row -> (R,) macro F1 over the classes that occur in gold or prediction."""
-    size = round(cells.shape[1] ** 0.5)
-    matrix = cells.reshape(-1, size, size)
-    hits = np.diagonal(matrix, axis1=1, axis2=2)
-    total = matrix.sum(axis=1) + matrix.sum(axis=2)  # (R, C) predicted + gold
+def _class_counts(kinds: np.ndarray, classes: int) -> np.ndarray:
+    """(K, S, 2 C) what an example of each kind adds to the hits, and to the gold + predicted ones, of each class."""
+    rows, runs = np.arange(len(kinds)), kinds.shape[1] - 1
+    counts = np.zeros((len(kinds), runs, 2 * classes))
+    right = kinds[:, 0]
+    for run, found in enumerate(kinds.T[1:]):
+        counts[rows, run, right] = right == found
+        counts[rows, run, classes + right] += 1
+        counts[rows, run, classes + found] += 1
+    return counts
+
+
+def _f1_of_classes(counts: np.ndarray) -> np.ndarray:
+    """(R, 2 C) hits, and gold + predicted ones, of each class -> (R,) macro F1 over those in gold or prediction."""
+    hits, total = np.split(counts, 2, axis=1)
     occurs = total > 0
     return np.where(occurs, 2 * hits / np.maximum(total, 1), 0).sum(axis=1) / np.maximum(occurs.sum(axis=1), 1)
 
@@ -170,23 +183,22 @@ def _f1_of_counts(counts: np.ndarray) -> np.ndarray:
 
 
 def _bootstrapped(
-    counts: np.ndarray, runs: int, score: Callable[[np.ndarray], np.ndarray]
+    counts: np.ndarray, times: np.ndarray, score: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[list[float], tuple[float, float]]:
     """Scores of S predictions, and the interval of their mean under resampling of the examples.
 
-    Examples with equal counts are drawn together, as one multinomial: the same distribution, at a cost that does not
-    grow with N.
+    Examples of one kind are drawn together, as one multinomial: the same distribution, at a cost that does not grow
+    with N.
 
     Args:
-        counts: (N, S * K) what each example adds to the K sums that the score of each prediction is computed from.
-        runs: S.
-        score: (R, K) sums -> (R,) scores.
+        counts: (K, S, C) what an example of each kind adds to the C sums that a score is computed from.
+        times: (K,) examples of each kind.
+        score: (R, C) sums -> (R,) scores.
     """
-    n, width = len(counts), counts.shape[1] // runs
-    values = [float(score(one[None])[0]) for one in counts.sum(axis=0).reshape(runs, width)]
-    kinds, times = np.unique(counts, axis=0, return_counts=True)
-    draws = np.random.default_rng(0).multinomial(n, times / n, size=_ROUNDS)  # (R, kinds)
-    sums = (draws.astype(np.float64) @ kinds.astype(np.float64)).reshape(_ROUNDS, runs, width)  # BLAS knows no integers
-    means = np.mean([score(sums[:, run]) for run in range(runs)], axis=0)
-    low, high = np.quantile(means, [0.025, 0.975])
+    draws = np.random.default_rng(0).multinomial(times.sum(), times / times.sum(), size=_ROUNDS)  # (R, K)
+    values, resampled = [], np.zeros(_ROUNDS)
+    for one in np.asarray(counts, dtype=np.float64).swapaxes(0, 1):  # BLAS knows no integers
+        values.append(float(score(times[None] @ one)[0]))
+        resampled += score(draws.astype(np.float64) @ one)
+    low, high = np.quantile(resampled / len(values), [0.025, 0.975])
     return values, (float(low), float(high))
