@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from mlcl.core.errors import UserError
-from mlcl.text.spelling import Spelling, same_role, spellings
+from mlcl.text.spelling import Spelling, byte_tokens, same_role, spellings
 from mlcl.text.transplanting import METHODS, _sparsest, shared_tokens, sparsemax, transplant
 
 NAMES = {"pad_token": "<pad>", "unk_token": "<unk>", "cls_token": "<s>", "sep_token": "</s>", "mask_token": "<mask>"}
@@ -100,6 +100,25 @@ def test_roles_of_special_tokens_and_bytes():
     back = same_role(NEW, OLD)
     assert back[at(OLD, "[CLS]")] == at(NEW, "<s>")
     assert at(OLD, "cat") not in back
+
+
+def test_bytes_and_pieces_of_letters_are_shared():
+    """Half a letter spells nothing, and is the same in two byte-level vocabularies, or as a byte of another one."""
+    one, two = byte_level(["ペン ペン the cat"] * 20), byte_level(["the dog ペン ペン"] * 20)
+    shared = shared_tokens(one, two)
+    letters = pre_tokenizers.ByteLevel.alphabet()
+    assert {at(two, letter): at(one, letter) for letter in letters}.items() <= shared.items()
+    pieces = [token for token in one.get_vocab() if len(token) > 1 and at(one, token) not in spellings(one)]
+    both = [token for token in pieces if token in two.get_vocab() and token[0] != "<"]
+    assert both
+    assert all(shared[at(two, token)] == at(one, token) for token in both)
+    for text in ("é", "水", "\n", "A~"):
+        named = [byte_tokens(one)[byte] for byte in text.encode()]
+        assert one.backend_tokenizer.decode(named, skip_special_tokens=False) == text
+    assert sorted(byte_tokens(one)) == [*range(256)]
+    assert byte_tokens(NEW) == {0x41: 5, 0xE3: 6}
+    assert shared_tokens(one, NEW)[6] == byte_tokens(one)[0xE3]
+    assert shared_tokens(NEW, one)[byte_tokens(one)[0xE3]] == 6
 
 
 def auxiliary():

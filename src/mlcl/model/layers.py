@@ -11,7 +11,7 @@ import copy
 import re
 from collections.abc import Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 from mlcl.core.errors import UserError
 from mlcl.model.model import MLCModel
@@ -56,17 +56,8 @@ def choose_layers(model: MLCModel, layers: Sequence[int]) -> None:
     new = type(old)(config)
     if getattr(old, "pooler", None) is None and hasattr(new, "pooler"):
         new.pooler = None
-    inside = re.compile(rf"{re.escape(stacks[0])}\.(\d+)\.(.*)")
-    state, weights = {}, old.state_dict()
-    for name, weight in weights.items():
-        if (found := inside.fullmatch(name)) is None:
-            state[name] = weight
-            continue
-        for place, number in enumerate(layers):
-            if number == int(found[1]):
-                state[f"{stacks[0]}.{place}.{found[2]}"] = weight
     try:
-        new.load_state_dict(state)
+        new.load_state_dict(_state(old, new, stacks[0], layers, model.family.of_first_layer))
     except RuntimeError as error:
         raise UserError(
             f"the layers {list(layers)} of a {config.model_type} do not fit in this order: "
@@ -76,3 +67,28 @@ def choose_layers(model: MLCModel, layers: Sequence[int]) -> None:
     model.backbone = new.to(device=old.device, dtype=old.dtype).train(old.training)
     model._direct()
     model.config.backbone = model.family.saved(config)
+
+
+def _state(
+    old: nn.Module, new: nn.Module, stack: str, layers: Sequence[int], of_first_layer: tuple[str, ...]
+) -> dict[str, Tensor]:
+    """Weights for `new` from `old`, whose layers are `stack`.
+
+    What the first layer has for all of them (`Family.of_first_layer`) stays in the first place, whichever layer comes
+    there: no layer but the old first one had it, and each of them has been reading it.
+    """
+    inside = re.compile(rf"{re.escape(stack)}\.(\d+)\.(.*)")
+    state: dict[str, Tensor] = {}
+    for name, weight in old.state_dict().items():
+        found = inside.fullmatch(name)
+        if found is None:
+            state[name] = weight
+            continue
+        number, part = int(found[1]), found[2]
+        for place in (place for place, chosen in enumerate(layers) if chosen == number):
+            state[f"{stack}.{place}.{part}"] = weight
+        if number == 0 and part.startswith(of_first_layer):
+            state.setdefault(f"{stack}.0.{part}", weight)
+    wanted = new.state_dict()
+    shared = tuple(f"{stack}.{place}.{part}" for place in range(1, len(layers)) for part in of_first_layer)
+    return {name: weight for name, weight in state.items() if name in wanted or not name.startswith(shared)}

@@ -71,11 +71,15 @@ def run(config: Config) -> Path:
     from mlcl.finetuning.loading import load_encoder, load_tokenizer
     from mlcl.model.vocabulary import check_padding, replace_tokens, vocabulary_rows
     from mlcl.stages._compare import language_model_loss, unit_vectors
+    from mlcl.text.tokenizer import with_padding
     from mlcl.text.transplanting import METHODS, shared_tokens, transplant
 
     sample = _sample(config)
-    model, old, new = load_encoder(config.model), load_tokenizer(config.model), load_tokenizer(config.tokenizer)
-    model.eval()
+    model = load_encoder(config.model).eval()
+    old, new = (with_padding(load_tokenizer(place)) for place in (config.model, config.tokenizer))
+    new.add_tokens(
+        list(model.family.special_tokens), special_tokens=True
+    )  # those that it lacks, such as T5's sentinels
     check_padding(model, new)
     with step("tokens that both vocabularies have"):
         shared = shared_tokens(old, new)

@@ -59,12 +59,13 @@ def run(config: Config) -> Path:
 
     from mlcl.core.languages import canonical
     from mlcl.finetuning.loading import load_encoder, load_tokenizer
-    from mlcl.model.vocabulary import keep_tokens
+    from mlcl.model.vocabulary import keep_tokens, padding_may_move
     from mlcl.stages._compare import unit_vectors
+    from mlcl.text.tokenizer import with_padding
     from mlcl.text.trimming import tokens_in_scripts, trim, used_tokens
 
     languages = None if config.languages is None else [canonical(tag) for tag in config.languages]
-    model, tokenizer = load_encoder(config.model), load_tokenizer(config.model)
+    model, tokenizer = load_encoder(config.model), with_padding(load_tokenizer(config.model))
     model.eval()
     with step("choosing tokens"):
         if config.texts is None and config.corpus is None:
@@ -72,7 +73,7 @@ def run(config: Config) -> Path:
         else:
             counts = used_tokens(tokenizer, _texts(config, languages))
             keep = {number for number, count in counts.items() if count >= config.min_count}
-        smaller, kept = trim(tokenizer, keep)
+        smaller, kept = trim(tokenizer, keep, padding_stays=not padding_may_move(model))
     sample = _sample(config, languages)
     before = unit_vectors(model, tokenizer, sample)
     sizes = [(len(tokenizer), _parameters(model))]

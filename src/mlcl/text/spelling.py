@@ -16,6 +16,16 @@ from mlcl.core.errors import UserError
 
 _BYTE = regex.compile(r"<0x[0-9A-F]{2}>")
 _BROKEN = "\ufffd"  # what a decoder writes for half a letter
+
+
+def _byte_letters() -> dict[str, int]:
+    """Letter -> byte in byte-level notation: printable bytes of Latin-1 as they are, the rest from 256 on."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(0x100) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + n): byte for n, byte in enumerate(others)}
+
+
+_BYTE_LETTERS = _byte_letters()
 _ROLES = (("pad_token_id",), ("unk_token_id",), ("mask_token_id",), ("cls_token_id", "bos_token_id"),
           ("sep_token_id", "eos_token_id"))  # fmt: skip
 
@@ -58,7 +68,11 @@ def normalised(tokenizer: Any, spelling: Spelling) -> Spelling:
 
 
 def same_role(old: Any, new: Any) -> dict[int, int]:
-    """New id -> old id of special tokens that do the same, such as `<s>` and `[CLS]`, and of equal byte tokens."""
+    """New id -> old id of tokens that spell nothing and are the same all the same.
+
+    Special tokens that do the same, such as `<s>` and `[CLS]`; equal bytes, in either notation; and, in vocabularies of
+    one notation, equal pieces of letters.
+    """
     pairs: dict[int, int] = {}
     for names in _ROLES:
         before = [number for number in (getattr(old, name, None) for name in names) if number is not None]
@@ -66,11 +80,25 @@ def same_role(old: Any, new: Any) -> dict[int, int]:
         if before:
             pairs |= {number: before[min(place, len(before) - 1)] for place, number in reversed([*enumerate(after)])}
     known = old.get_vocab()
-    special = set(new.all_special_ids)
+    special, spelt = set(new.all_special_ids), spellings(new)
+    one_notation = _notation(_state(old)) == _notation(_state(new))
     for token, number in new.get_vocab().items():
-        if token in known and number not in pairs and (number in special or _BYTE.fullmatch(token)):
+        if token in known and number not in pairs and (number in special or (one_notation and number not in spelt)):
             pairs[number] = known[token]
+    before = byte_tokens(old)
+    for byte, number in byte_tokens(new).items():
+        if byte in before and number not in spelt:
+            pairs.setdefault(number, before[byte])
     return pairs
+
+
+def byte_tokens(tokenizer: Any) -> dict[int, int]:
+    """Byte -> id of the token that is this byte, in a vocabulary with byte fallback or of byte-level notation."""
+    if _notation(_state(tokenizer)) == "bytes":
+        named = _BYTE_LETTERS
+    else:
+        named = {f"<0x{byte:02X}>": byte for byte in range(256)}
+    return {named[token]: number for token, number in tokenizer.get_vocab().items() if token in named}
 
 
 def _state(tokenizer: Any) -> dict[str, Any]:
@@ -80,18 +108,27 @@ def _state(tokenizer: Any) -> dict[str, Any]:
     return json.loads(backend.to_str())
 
 
-def _reader(state: dict[str, Any]) -> Any:
-    """Token -> `Spelling`, in the notation of this vocabulary."""
+def _notation(state: dict[str, Any]) -> str:
+    """How a vocabulary writes tokens down: in `bytes`, with the mark of WordPiece or SentencePiece, or `plain`."""
     around = json.dumps([state.get(part) for part in ("normalizer", "pre_tokenizer", "decoder")], ensure_ascii=False)
     if "ByteLevel" in around:
+        return "bytes"
+    if state["model"]["type"] == "WordPiece":
+        return state["model"].get("continuing_subword_prefix") or "##"
+    return "\u2581" if "\u2581" in around else "plain"
+
+
+def _reader(state: dict[str, Any]) -> Any:
+    """Token -> `Spelling`, in the notation of this vocabulary."""
+    mark = _notation(state)
+    if mark == "bytes":
         decoder = decoders.ByteLevel()
         return lambda token: _by_mark(decoder.decode([token]), " ")
-    if state["model"]["type"] == "WordPiece":
-        mark = state["model"].get("continuing_subword_prefix") or "##"
-        return lambda token: Spelling(not token.startswith(mark), token.removeprefix(mark))
-    if "\u2581" in around:
-        return lambda token: _by_mark(token, "\u2581")
-    return lambda token: Spelling(True, token)
+    if mark == "plain":
+        return lambda token: Spelling(True, token)
+    if mark == "\u2581":
+        return lambda token: _by_mark(token, mark)
+    return lambda token: Spelling(not token.startswith(mark), token.removeprefix(mark))
 
 
 def _by_mark(token: str, mark: str) -> Spelling:

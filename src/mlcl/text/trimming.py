@@ -22,6 +22,7 @@ from mlcl.core.languages import script, unicode_scripts
 
 _BLOCK = 4096
 _BYTE = regex.compile(r"<0x[0-9A-F]{2}>")
+_SENTINEL = regex.compile(r"\u2581?<extra_id_[0-9]+>")  # mT5 has them as ordinary pieces
 
 
 def used_tokens(tokenizer: Any, texts: Iterable[str]) -> Counter[int]:
@@ -57,11 +58,18 @@ def tokens_in_scripts(tokenizer: Any, languages: Sequence[str]) -> set[int]:
     return {number for token, number in tokenizer.get_vocab().items() if not foreign.search(token)}
 
 
-def trim(tokenizer: Any, keep: Iterable[int]) -> tuple[PreTrainedTokenizerFast, list[int]]:
+def trim(
+    tokenizer: Any, keep: Iterable[int], *, padding_stays: bool = True
+) -> tuple[PreTrainedTokenizerFast, list[int]]:
     """The tokenizer with the tokens to keep, and its ids by their old numbers, ascending.
 
-    Special and added tokens stay, and so do bytes, the single characters that kept tokens are written in, the parts of
-    merged tokens, and all ids up to that of padding, because the positions of some models are counted from it.
+    Special and added tokens stay, and so do bytes, T5's sentinels, the single characters that kept tokens are written
+    in and the parts of merged tokens.
+
+    Args:
+        tokenizer: A fast tokenizer.
+        keep: Ids.
+        padding_stays: Keep all ids up to that of padding, because the positions of some models are counted from it.
 
     Raises:
         UserError: a tokenizer that is not fast, or of a kind that cannot be trimmed.
@@ -73,9 +81,9 @@ def trim(tokenizer: Any, keep: Iterable[int]) -> tuple[PreTrainedTokenizerFast, 
     model, vocab = state["model"], tokenizer.get_vocab()
     kept = set(keep) & set(vocab.values())
     kept |= {entry["id"] for entry in state["added_tokens"]} | set(tokenizer.all_special_ids)
-    kept |= {number for token, number in vocab.items() if _BYTE.fullmatch(token)}
+    kept |= {number for token, number in vocab.items() if _BYTE.fullmatch(token) or _SENTINEL.fullmatch(token)}
     kept |= _characters(vocab, kept, every="ByteLevel" in json.dumps(state.get("pre_tokenizer")))
-    if tokenizer.pad_token_id is not None:
+    if tokenizer.pad_token_id is not None and padding_stays:
         kept |= set(range(tokenizer.pad_token_id + 1)) & set(vocab.values())
     kind = model["type"]
     if kind == "BPE":

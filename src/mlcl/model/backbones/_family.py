@@ -45,11 +45,13 @@ class Family(ABC):
             its place), hidden `spans`, or the whole text from one with spans replaced by masks (`infilling`).
         causal: Whether a token sees only itself and those before it.
         special_tokens: What a tokenizer that is trained for such a backbone needs beyond the usual special tokens.
+        of_first_layer: Weights that the first layer has for all layers, by the start of their name in the layer.
     """
 
     model_types: tuple[str, ...] = ()
     first_position: Callable[[PreTrainedConfig], int] | None = None
     special_tokens: tuple[str, ...] = ()
+    of_first_layer: tuple[str, ...] = ()
     pooling: ClassVar[str] = "mean"
     term: Term
     causal: ClassVar[bool] = False

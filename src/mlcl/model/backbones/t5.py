@@ -38,5 +38,6 @@ FAMILY = T5(
     term="spans",
     start=_start,
     scale=_scale,
+    of_first_layer=("layer.0.SelfAttention.relative_attention_bias.",),  # of T5 and mT5; UMT5 has one in each layer
     special_tokens=tuple(f"<extra_id_{number}>" for number in range(SENTINELS)),
 )
