@@ -32,6 +32,7 @@ CHECKPOINTS: dict[str, tuple[str, dict[str, Any]]] = {
     "electra": ("AutoModelForMaskedLM", {**_LAYERS, "embedding_size": 32, "max_position_embeddings": 80}),
     "t5": ("AutoModelForSeq2SeqLM", _T5),
     "mt5": ("AutoModelForSeq2SeqLM", _T5),
+    "umt5": ("AutoModelForSeq2SeqLM", _T5),
     "mbart": ("AutoModelForSeq2SeqLM", _MBART),
     "llama": ("AutoModelForCausalLM", _DECODER),
     "qwen2": ("AutoModelForCausalLM", {**_DECODER, "tie_word_embeddings": True}),

@@ -138,7 +138,7 @@ def test_gradient_caching_has_the_gradients_of_the_whole_batch(model_type, tmp_p
         torch.testing.assert_close(found[1][name], gradient, atol=1e-4, rtol=1e-3, msg=name)
 
 
-@pytest.mark.parametrize("model_type", [*DECODERS, "t5", "mt5", "mbart"])
+@pytest.mark.parametrize("model_type", [*DECODERS, "t5", "mt5", "umt5", "mbart"])
 def test_a_checkpoint_comes_back_as_it_was(model_type, tmp_path):
     """Taken apart, saved, loaded and put together again, the language model writes the same logits and generates."""
     import transformers

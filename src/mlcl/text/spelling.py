@@ -85,10 +85,10 @@ def same_role(old: Any, new: Any) -> dict[int, int]:
     for token, number in new.get_vocab().items():
         if token in known and number not in pairs and (number in special or (one_notation and number not in spelt)):
             pairs[number] = known[token]
-    before = byte_tokens(old)
+    old_bytes = byte_tokens(old)
     for byte, number in byte_tokens(new).items():
-        if byte in before and number not in spelt:
-            pairs.setdefault(number, before[byte])
+        if byte in old_bytes and number not in spelt:
+            pairs.setdefault(number, old_bytes[byte])
     return pairs
 
 
