@@ -152,6 +152,17 @@ def test_bounded_shards_hold_the_same_rows(data: Path, tmp_path: Path) -> None:
     assert (pairs(cut), mono(cut)) == (pairs(whole), mono(whole))
 
 
+def test_a_repaired_copy_of_an_evaluation_text_is_found(data: Path, tmp_path: Path) -> None:
+    (data / "eval.txt").write_text("Schreib an a.b@example.org\nкaдa сaм биo мaли\n", encoding="utf-8")
+    with (data / "mono.de.txt").open("a", encoding="utf-8") as file:
+        file.write("Schreib an a.b@example.org!\nкада сам био мали\n")
+    repairs = CleanSettings(personal_data="mask", fix_lookalikes=True, min_script_share=0)
+    texts = [text for _, text in mono(make(data, tmp_path / "out", clean=repairs))]
+    assert "Schreib an <EMAIL>!" not in texts
+    assert "када сам био мали" not in texts
+    assert "Der Mond scheint" in texts
+
+
 def test_limit_counts_records(data: Path, tmp_path: Path) -> None:
     corpus = make(data, tmp_path / "out", sources=[Source("moses", "a", limit=2)])
     assert corpus.manifest["sources"][0]["records"] == 2

@@ -11,7 +11,9 @@ are conserved: every text that was read is kept, or counted as dropped under one
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +90,9 @@ def build(
 
     with work.work_folder(out, overwrite) as folder:
         with step("reading evaluation texts to keep out"):
-            forbidden = evaluation_keys(settings.evaluation, root, settings.max_bad_share, show_progress)
+            forbidden = evaluation_keys(
+                settings.evaluation, root, settings.max_bad_share, _repair(settings), show_progress
+            )
             near_index = _near_index(settings, root, show_progress)
 
         with step("reading and cleaning"):
@@ -148,8 +152,12 @@ def _near_index(settings: BuildSettings, root: Path, show: bool) -> NearIndex | 
     """The evaluation texts as those that a build with `near_evaluation` keeps away from."""
     if settings.near_evaluation is None:
         return None
-    texts = evaluation_texts(settings.evaluation, root, settings.max_bad_share, show)
+    texts = evaluation_texts(settings.evaluation, root, settings.max_bad_share, _repair(settings), show)
     return NearIndex(texts, settings.near_evaluation)
+
+
+def _repair(settings: BuildSettings) -> Callable[[str], str]:
+    return partial(quality.repair, settings=settings.clean)
 
 
 def _origins(sources: list[Source], texts: Counter[str]) -> dict[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ whole source), their records with good, bad and skipped rows counted; and the ke
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -179,18 +179,24 @@ def read_source(
     reports.append(report)
 
 
-def evaluation_keys(sources: Iterable[Source], root: Path, max_bad_share: float, show: bool = True) -> frozenset[int]:
+def evaluation_keys(
+    sources: Iterable[Source], root: Path, max_bad_share: float, repair: Callable[[str], str], show: bool = True
+) -> frozenset[int]:
     """Hashes of the normalised texts of evaluation sources, for decontamination by exact match.
 
-    Raises:
-        UserError: as `evaluation_texts`.
+    Args, raises: as `evaluation_texts`.
     """
-    texts = evaluation_texts(sources, root, max_bad_share, show)
+    texts = evaluation_texts(sources, root, max_bad_share, repair, show)
     return frozenset(key_hash(key) for text in texts if (key := normalise_key(text)))
 
 
-def evaluation_texts(sources: Iterable[Source], root: Path, max_bad_share: float, show: bool = True) -> Iterator[str]:
-    """The texts of evaluation sources, in all their languages.
+def evaluation_texts(
+    sources: Iterable[Source], root: Path, max_bad_share: float, repair: Callable[[str], str], show: bool = True
+) -> Iterator[str]:
+    """The texts of evaluation sources, in all their languages, each also as a corpus would have it.
+
+    `repair` is what happens to the texts of the corpus before they are compared with these: a copy of an evaluation
+    text whose e-mail address was masked is not equal to it any more.
 
     Raises:
         UserError: as `read_source`.
@@ -200,6 +206,8 @@ def evaluation_texts(sources: Iterable[Source], root: Path, max_bad_share: float
         for record in read_source(source, root, max_bad_share, reports, show):
             for _, text in record.texts:
                 yield text
+                if (repaired := repair(text)) != text:
+                    yield repaired
 
 
 def _pieces(source: Source, root: Path) -> list[tuple[Source, tuple[Path, ...]]]:
