@@ -167,6 +167,9 @@ def test_an_output_that_exists_is_refused_and_untouched(tiny_settings, tmp_path,
     [
         ("training", "learning_rat", 1e-3, "did you mean learning_rate?"),
         ("training", "learning_rate", "fast", "training.learning_rate is 'fast', expected float"),
+        ("training", "max_steps", 0, "max_steps is 0, it must be at least 1"),
+        ("training", "per_device_train_batch_size", 0, "per_device_train_batch_size is 0, it must be at least 1"),
+        ("training", "learning_rate", -1e-3, "learning_rate is -0.001, it must be at least 0"),
         ("model", "poolin", "mean", "did you mean pooling?"),
         ("model", "pooling", "median", "unknown pooling 'median'"),
         ("sampling", "alpa", 0.5, "did you mean alpha?"),
@@ -190,7 +193,11 @@ def test_a_start_that_fails_leaves_nothing_behind(tiny_settings, tmp_path, capsy
     tiny_settings["stream"] = stream
     out = Path(tiny_settings.get("out", tmp_path / "run"))
     assert main(command(tiny_settings, tmp_path, "--tokenizer.path", str(tmp_path / "nowhere"))) == 2
-    assert "cannot load the tokenizer" in capsys.readouterr().err
+    assert "nowhere: no such folder (give a folder with a tokenizer" in capsys.readouterr().err
+    assert not out.exists()
+    (tmp_path / "empty").mkdir()
+    assert main(command(tiny_settings, tmp_path, "--tokenizer.path", str(tmp_path / "empty"))) == 2
+    assert "empty: cannot load the tokenizer: " in capsys.readouterr().err
     assert not out.exists()
     assert main(command(tiny_settings, tmp_path, "--out", str(tmp_path / "settings.yaml" / "run"))) == 2
     assert "this is a file, so nothing can be written below it" in capsys.readouterr().err

@@ -80,6 +80,7 @@ def test_a_real_encoder(minilm, tmp_path, texts):
     ("more", "message"),
     [
         ([], "what should stay?"),
+        (["--languages", "[]"], "what should stay?"),
         (["--languages", "xx1"], "unknown language tag"),
         (["--texts", "none.txt"], "no such file"),
         (["--texts", "texts.txt", "--corpus", "c"], "exclude each other"),

@@ -11,7 +11,9 @@ sentences like these: languages of one family, and translations of the same sent
 
 With fewer languages no sign pattern can be rare (five give p >= 0.06 at best), so the **intervals of the rows** are
 combined: each says how a score varies with its examples. The examples of both models are treated as if they were
-different ones. They are the same, which makes the truth less variable, so this p is on the safe side.
+different ones; they are the same, which makes the truth less variable. The examples of the languages are treated as if
+they were translations of one another, right and wrong together; where they are not, the truth is less variable again.
+So this p is on the safe side.
 
 p-values of one pair of models are adjusted over all tasks by Holm's method (1979): the chance that any of the
 differences below 0.05 is none at all is at most 5 %.
@@ -115,10 +117,10 @@ def _over_languages(pairs: Sequence[tuple[Row, Row]]) -> dict[str, Any]:
 def _over_examples(pairs: Sequence[tuple[Row, Row]]) -> dict[str, Any]:
     mean = sum(one["value"] - other["value"] for one, other in pairs) / len(pairs)
     tested = {"difference": mean, "n": len(pairs), "resampled": "examples"}
-    every = list(chain.from_iterable(pairs))
-    if any(row["low"] is None for row in every):
+    if any(row["low"] is None for row in chain.from_iterable(pairs)):
         return tested
-    error = math.sqrt(sum(((row["high"] - row["low"]) / (2 * _Z)) ** 2 for row in every)) / len(pairs)
+    errors = [math.hypot(*((row["high"] - row["low"]) / (2 * _Z) for row in pair)) for pair in pairs]
+    error = sum(errors) / len(pairs)  # of languages whose scores rise and fall together; no other case is less certain
     p = math.erfc(abs(mean) / error / math.sqrt(2)) if error else float(mean == 0)
     return {**tested, "low": mean - _Z * error, "high": mean + _Z * error, "p": p}
 

@@ -188,6 +188,8 @@ def _tokenizer(config: Config, corpus: Any, out: Path) -> Any:
 
     settings = config.tokenizer
     existing = settings.path or config.model.get("model_name")
+    if existing is not None and str(existing).startswith((".", "/", "~")) and not Path(existing).expanduser().exists():
+        raise UserError("no such folder", path=existing, remedy="give a folder with a tokenizer, or a hub id")
     folder = out / "tokenizer"
     if existing is None and not folder.exists():
         with step(f"training a tokenizer of {settings.vocab_size:,} entries"), atomic_directory(folder) as partial:
@@ -199,8 +201,9 @@ def _tokenizer(config: Config, corpus: Any, out: Path) -> Any:
     try:
         return with_padding(AutoTokenizer.from_pretrained(existing or folder))
     except (OSError, ValueError) as error:
-        first_line = str(error).partition("\n")[0]
-        raise UserError(f"cannot load the tokenizer {existing or folder}: {first_line}") from error
+        reason = str(error).partition("\n")[0].rstrip(":")
+        remedy = "give a folder that holds tokenizer.json, or a hub id"
+        raise UserError(f"cannot load the tokenizer: {reason}", path=existing or folder, remedy=remedy) from error
 
 
 def _fit(config: Any, tokenizer: Any, max_length: int, languages: list[str]) -> Any:

@@ -50,7 +50,7 @@ def run(config: Config) -> Path:
     """
     out = Path(config.out)
     refuse_existing(out, config.overwrite)
-    if config.languages is None and config.texts is None and config.corpus is None:
+    if not config.languages and config.texts is None and config.corpus is None:
         raise UserError("what should stay?", remedy="give --languages, --texts or --corpus")
     if config.texts is not None and config.corpus is not None:
         raise UserError("texts and corpus exclude each other", remedy="give one of them")

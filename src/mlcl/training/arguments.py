@@ -108,6 +108,7 @@ class MLCTrainingArguments(TrainingArguments):
             self.max_steps = 10_000_000
         self.logging_nan_inf_filter = False  # a loss that is not finite stops the run (nan_guard)
         super().__post_init__()
+        pairs = self.per_device_train_batch_size
         problems = [
             f"{name} is {value}, it must be {rule}"
             for name, value, fine, rule in (
@@ -126,6 +127,9 @@ class MLCTrainingArguments(TrainingArguments):
                 ("queue_size", self.queue_size, self.queue_size >= 0, "at least 0"),
                 ("momentum", self.momentum, 0 <= self.momentum < 1, "in [0, 1)"),
                 ("fgm_radius", self.fgm_radius, self.fgm_radius >= 0, "at least 0"),
+                ("max_steps", self.max_steps, self.max_steps != 0, "at least 1, or -1 to count in epochs"),
+                ("learning_rate", self.learning_rate, self.learning_rate >= 0, "at least 0"),
+                ("per_device_train_batch_size", pairs, pairs >= 1, "at least 1"),
                 ("max_minutes", self.max_minutes, self.max_minutes is None or self.max_minutes > 0, "above 0"),
                 ("max_length", self.max_length, self.max_length >= 4, "at least 4"),
                 (
