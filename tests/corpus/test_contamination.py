@@ -81,6 +81,18 @@ def test_translations_of_evaluation_texts_go_with_their_groups(corpus, tmp_path)
     assert gone >= 3
 
 
+@pytest.mark.parametrize("score", ["cosine", "margin"])
+def test_a_pair_has_the_score_of_its_closer_side(corpus, score):
+    evaluation = sentence_vectors([["the cat sees"], ["old house"], ["red tree water"]], embed)
+    found = closest_rows(corpus, evaluation, embed, 2, score=score, show_progress=False)
+    slow = []
+    for kind, _, batch in batches(corpus):
+        for row in batch.to_pylist():
+            texts = [row["source"], row["target"]] if kind == "pairs" else [row["text"]]
+            slow.append(closest(embed(texts), evaluation, 2).scores(score).max())
+    np.testing.assert_allclose(found.scores(score), slow, rtol=1e-5, atol=1e-6)
+
+
 def _all(corpus):
     return [row for batch in corpus.pair_batches() for row in batch.to_pylist()]
 
@@ -91,7 +103,16 @@ def test_the_command(tiny_model, tiny_corpus, tmp_path, capsys):
     words = ["corpus", "decontaminate", "--config", str(tmp_path / "c.yaml"), "--corpus", str(tiny_corpus),
              "--model", str(tiny_model), "--data", str(tmp_path)]  # fmt: skip
     assert main(words) == 0
-    assert "rows that a threshold takes" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "rows that a threshold takes" in shown
+    assert "least margin" in shown
+    assert main([*words, "--score", "cosine"]) == 0
+    assert "least cosine" in capsys.readouterr().out
+    assert main([*words, "--score", "cosine", "--least", "1.5", "--out", str(tmp_path / "wrong")]) == 2
+    assert "a cosine is at most 1" in capsys.readouterr().err
+    kept = tmp_path / "by cosine"
+    assert main([*words, "--score", "cosine", "--least", "-1", "--out", str(kept)]) == 0
+    assert json.loads((kept / "manifest.json").read_text())["rows"] == {"pairs": 0, "mono": 0}
     out = tmp_path / "out"
     assert main([*words, "--out", str(out), "--least", "0.0"]) == 0
     assert json.loads((out / "manifest.json").read_text())["rows"] == {"pairs": 0, "mono": 0}

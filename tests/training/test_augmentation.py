@@ -83,6 +83,18 @@ def test_a_corpus_that_gives_no_dictionary_is_one_clear_line(store, tokenizer):
         augmentation(store, tokenizer, held_out=np.unique(store.group), code_switch=0.5)
 
 
+@pytest.mark.parametrize("settings", [{"simcse": 0.5}, {"code_switch": 0.5}])
+def test_sentences_that_are_all_held_out_are_one_clear_line(store, tokenizer, settings):
+    from dataclasses import replace
+
+    group = np.array(store.group)
+    group[store.parallel :] = 10**6
+    alone = replace(store, group=group)
+    with pytest.raises(UserError, match=r"all \d+ of the corpus are held out .*\(lower sampling.dev_groups"):
+        augmentation(alone, tokenizer, held_out=[10**6], **settings)
+    assert augmentation(alone, tokenizer, held_out=[10**6], code_switch_pairs=0.5) is not None
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -139,6 +139,11 @@ def test_held_out_groups_are_the_dev_pairs_and_never_trained_on(corpus_folder, t
     assert seen == Counter(set(range(1103)) - set(source.dev_groups.tolist()))
 
 
+def test_what_is_looked_at_before_training_has_no_held_out_group(corpus_folder, tokenizer):
+    source = make(Corpus.open(corpus_folder), tokenizer, dev_groups=40, buffer_rows=4096)
+    assert set(source.sample_store().group.tolist()) == set(range(1103)) - set(source.dev_groups.tolist())
+
+
 def single_sentences(source: StreamSource, batches: int = 3) -> list[str]:
     """The sentences of the LM term in the first batches of 32 pairs."""
     made, encode = [], source._encode

@@ -43,6 +43,15 @@ def test_every_sentence_once_with_language_group_and_the_origin_where_it_came_fi
         assert store.sentence(i).tolist() == tokenizer(text)["input_ids"]
 
 
+def test_groups_can_be_left_out(corpus, tiny_model, tmp_path):
+    store = open_or_build(corpus, AutoTokenizer.from_pretrained(tiny_model), 32, tmp_path)
+    left = store.without_groups(np.array([7]))
+    assert left.group.tolist() == [-1, -1, -1, -1, 9]
+    assert store.group.tolist() == [7, 7, 7, 7, 9]
+    assert left.sentence(4).tolist() == store.sentence(4).tolist()
+    assert store.without_groups(np.empty(0, np.int64)) is store
+
+
 def test_a_store_of_an_older_version_is_not_read_but_made_again(corpus, tiny_model, tmp_path, monkeypatch):
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     monkeypatch.setattr("mlcl.training.token_store._VERSION", 1)

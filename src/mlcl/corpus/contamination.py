@@ -2,9 +2,9 @@
 
 In: evaluation sentences with all their versions, a `Corpus`, and `embed(texts) -> (N, D)`. Out: for each row how close
 it is to the nearest evaluation sentence; a corpus without the groups that are too close. A sentence is the mean of its
-versions' vectors, so that one in fifty languages is one neighbour and not fifty. Closeness is the cosine over the mean
-cosine to the next sentences (the ratio margin of Artetxe & Schwenk 2019, arXiv 1811.01136, in one direction), because
-cosines alone do not compare between languages and encoders.
+versions' vectors, so that one in fifty languages is one neighbour and not fifty. Closeness is the cosine, or the cosine
+over the mean cosine to the next sentences (the ratio margin of Artetxe & Schwenk 2019, arXiv 1811.01136, in one
+direction), which compares better between languages.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,7 @@ from mlcl.corpus.store import Corpus
 from mlcl.retrieval.knn import nearest, unit
 
 Embed = Callable[[Sequence[str]], np.ndarray]
+Score = Literal["margin", "cosine"]
 
 REASON = "says what an evaluation text says"
 
@@ -44,6 +45,10 @@ class Closest:
     cosine: np.ndarray
     margin: np.ndarray
     sentence: np.ndarray
+
+    def scores(self, score: Score) -> np.ndarray:
+        """One of the two scores (N,)."""
+        return self.margin if score == "margin" else self.cosine
 
 
 def merged(records: Iterable[Sequence[str]]) -> list[list[str]]:
@@ -78,11 +83,18 @@ def closest(vectors: np.ndarray, evaluation: np.ndarray, k: int = 4) -> Closest:
 
 
 def closest_rows(
-    corpus: Corpus, evaluation: np.ndarray, embed: Embed, k: int = 4, show_progress: bool = True
+    corpus: Corpus,
+    evaluation: np.ndarray,
+    embed: Embed,
+    k: int = 4,
+    *,
+    score: Score = "margin",
+    show_progress: bool = True,
 ) -> Closest:
-    """As `closest`, for all rows of a corpus in the order of `rows.batches`; of a pair its closer side."""
+    """As `closest`, for all rows of a corpus in the order of `rows.batches`; of a pair its closer side by `score`."""
     count = sum(corpus.manifest["rows"].values())
-    result = Closest(np.zeros(count, np.float32), np.full(count, -np.inf, np.float32), np.zeros(count, np.int64))
+    nothing = np.full(count, -np.inf, np.float32)
+    result = Closest(nothing, nothing.copy(), np.zeros(count, np.int64))
     with bar(show_progress) as progress:
         task = progress.add_task("comparing with evaluation texts", total=count)
         for kind, start, batch in batches(corpus, text_columns()):
@@ -92,7 +104,7 @@ def closest_rows(
             here = slice(start, start + batch.num_rows)
             for side in sides:
                 rows = np.array([places[text] for text in side])
-                closer = found.margin[rows] > result.margin[here]
+                closer = found.scores(score)[rows] > result.scores(score)[here]
                 for mine, theirs in (
                     (result.cosine, found.cosine), (result.margin, found.margin), (result.sentence, found.sentence)
                 ):  # fmt: skip

@@ -33,7 +33,8 @@ class TrainingData:
         source: Makes batches.
         dev: Held-out pairs, if any.
         pairs: Size of an epoch, in sentences with a translation or, of a stream, in rows of pairs.
-        sentences: Gives a store of sentences; of a stream, of a part of them.
+        sentences: Gives a store of sentences in which those of dev pairs have no group; of a stream, of a part of them
+            and without those.
     """
 
     source: CorpusSource | StreamSource
@@ -92,7 +93,9 @@ def indexed(
         ),
     )  # fmt: skip
     sampler.follow(_stages(sampling, args, len(source)))
-    return TrainingData(source, DevPairs.from_sampler(sampler), sampler.pairs, lambda: store)
+    return TrainingData(
+        source, DevPairs.from_sampler(sampler), sampler.pairs, lambda: store.without_groups(sampler.dev_ids)
+    )
 
 
 def check_stream(config: Any, args: MLCTrainingArguments) -> None:

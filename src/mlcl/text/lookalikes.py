@@ -56,7 +56,7 @@ def _into(target: str, word: str) -> str | None:
     for name in _SCRIPTS:
         foreign = set(_LETTER[name].findall(word)) if name != target else set()
         if foreign:
-            twins = _TWINS.get((name, target), {})
+            twins: dict[str, str | int | None] = {**_TWINS.get((name, target), {})}
             if not foreign <= twins.keys():
                 return None
             word = word.translate(str.maketrans(twins))

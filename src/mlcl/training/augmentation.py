@@ -104,6 +104,9 @@ class Augmentation:
         held_out: Groups that are held out of training.
         max_length: Longest sentence in tokens.
         seed: Seed of everything drawn.
+
+    Raises:
+        UserError: sentences without translation are asked for, and all of them are held out.
     """
 
     def __init__(
@@ -122,6 +125,12 @@ class Augmentation:
         mono = np.arange(store.parallel, len(store))
         if held_out is not None and len(held_out):
             mono = mono[~np.isin(np.asarray(store.group[store.parallel :]), held_out)]
+        if settings.uses_mono and not len(mono):
+            raise UserError(
+                "augmentation.simcse and code_switch need sentences without translation: all "
+                f"{len(store) - store.parallel} of the corpus are held out with the dev pairs that they belong to",
+                remedy="lower sampling.dev_groups, or set augmentation.simcse and code_switch to 0",
+            )
         self._members, self._probability = _by_language(np.asarray(store.language)[mono], mono, settings.alpha)
 
     def pairs(self, number: int, size: int) -> MadePairs:

@@ -144,8 +144,11 @@ class StreamSource(Source):
             return error  # type: ignore[return-value]  # torch would bury it in a traceback; the Trainer raises it
 
     def sample_store(self) -> TokenStore:
-        """The first window of the first lane in memory, for what looks at a part of the corpus before training."""
-        table = self._read("pairs", 0, 0, 0, self.buffer_rows)
+        """The first window of the first lane in memory, for what looks at a part of the corpus before training.
+
+        Without held-out groups: a model that was initialised by them would have seen its dev pairs.
+        """
+        table = self._without_held_out(self._read("pairs", 0, 0, 0, self.buffer_rows))
         return in_memory(distinct_sentences(table), self.tokenizer, self.max_length)
 
     # --- which rows -----------------------------------------------------------------------------------------------
@@ -224,12 +227,15 @@ class StreamSource(Source):
         if known is not None and known[0] == (epoch, index):
             return known[1]
         self._windows.pop((kind, lane), None)  # before the next one is read
-        table = self._read(kind, epoch, lane, start, stop)
-        if len(self.dev_groups):
-            table = table.filter(pa.array(~np.isin(table["group"].to_numpy(), self.dev_groups)))
+        table = self._without_held_out(self._read(kind, epoch, lane, start, stop))
         window = Window(kind, table, self.languages, self.origins)
         self._windows[kind, lane] = ((epoch, index), window)
         return window
+
+    def _without_held_out(self, table: pa.Table) -> pa.Table:
+        if not len(self.dev_groups):
+            return table
+        return table.filter(pa.array(~np.isin(table["group"].to_numpy(), self.dev_groups)))
 
     def _order(self, kind: str, epoch: int, lane: int, index: int, window: Window, stage: int) -> np.ndarray:
         known = self._orders.get((kind, lane))

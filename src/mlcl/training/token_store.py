@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,12 @@ class TokenStore:
     def sentence(self, index: int) -> np.ndarray:
         """Token ids of one sentence."""
         return self.tokens[self.offsets[index] : self.offsets[index + 1]]
+
+    def without_groups(self, groups: np.ndarray) -> TokenStore:
+        """The same sentences, those of some groups with none, for what must not learn what they are translations of."""
+        if not len(groups):
+            return self
+        return replace(self, group=np.where(np.isin(self.group, groups), -1, self.group))
 
     @classmethod
     def open(cls, folder: Path) -> TokenStore:
