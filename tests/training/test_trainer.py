@@ -15,7 +15,8 @@ from mlcl.core.errors import UserError
 from mlcl.objectives import info_nce, masked_lm_loss
 from mlcl.training.momentum import MomentumEncoder
 from mlcl.training.schedule import timed_schedule
-from mlcl.training.sources import TextSource, _text_groups, loader
+from mlcl.training.sources import TextSource, loader
+from mlcl.training.text_groups import text_groups
 from mlcl.training.trainer import MLCTrainer
 from rows import ROWS, arguments, fresh_model, metrics
 
@@ -112,7 +113,7 @@ def test_equal_texts_in_a_batch_are_one_group(tokenizer, tmp_path):
 
 
 def test_a_group_id_means_the_same_in_every_batch():
-    first, second = _text_groups([("b", "a"), ("c", "d")]), _text_groups([("x", "y"), ("c", "d"), ("a", "b")])
+    first, second = text_groups([("b", "a"), ("c", "d")]), text_groups([("x", "y"), ("c", "d"), ("a", "b")])
     assert first[1] == second[1]
     assert first[0] == second[2]
     assert len({*first.tolist(), *second.tolist()}) == 3

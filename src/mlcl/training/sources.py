@@ -5,7 +5,6 @@ A source makes batch number i from nothing but its seed and i; `loader` turns it
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from mlcl.training.documents import Documents
 from mlcl.training.negative_store import NegativeStore
 from mlcl.training.sampling import Sampler as CorpusSampler
 from mlcl.training.skipping import Numbered
+from mlcl.training.text_groups import text_groups
 from mlcl.training.token_store import encode
 
 _MASKS, _PERMUTATION, _NEGATIVES = 3, 4, 6  # random streams beside those of sampling.py and augmentation.py
@@ -265,7 +265,7 @@ class TextSource(Source):
         negatives = [text for row in rows for text in _as_list(row.get("negative"))]
         hard_negatives = self._encode(negatives) if negatives else []
         single = (anchors + positives)[: self._single_sentences]
-        ids = _text_groups([(row["anchor"], row["positive"]) for row in rows])
+        ids = text_groups([(row["anchor"], row["positive"]) for row in rows])
         return self._assemble(number, anchors, positives, single, ids=ids, hard_negatives=hard_negatives)
 
     def _encode(self, texts: list[str]) -> list[Ids]:
@@ -274,34 +274,6 @@ class TextSource(Source):
 
 def _as_list(value: Any) -> list[str]:
     return [] if value is None else [value] if isinstance(value, str) else list(value)
-
-
-def _text_groups(pairs: list[tuple[str, str]]) -> np.ndarray:
-    """Group ids (B,) of pairs that share a text, so that equal texts are no negatives of each other.
-
-    An id is a hash of the smallest text of its group in this batch, so that it means the same in other batches (those
-    of other ranks, and the earlier ones in the queue).
-    """
-    parent = list(range(len(pairs)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            i = parent[i]
-        return i
-
-    first: dict[str, int] = {}
-    for i, texts in enumerate(pairs):
-        for text in texts:
-            parent[root(i)] = root(first.setdefault(text, i))
-    smallest: dict[int, str] = {}
-    for i, texts in enumerate(pairs):
-        smallest[root(i)] = min(*texts, smallest.get(root(i), texts[0]))
-    return np.array([_hash(smallest[root(i)]) for i in range(len(pairs))], dtype=np.int64)
-
-
-def _hash(text: str) -> int:
-    """A number in [0, 2^63), the same in every process."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 class _BatchNumbers(Sampler[list[int]]):
