@@ -299,6 +299,8 @@ def test_the_settings_leave_room_for_what_is_written(tmp_path):
     arguments = {"output_dir": str(tmp_path), "report_to": "none", "max_length": 500}
     with pytest.raises(UserError, match="blank_share is 1.5, it must be in"):
         MLCTrainingArguments(**arguments, blank_share=1.5)
+    with pytest.raises(UserError, match="blank_token is '<mask>', but there are no blanks"):
+        MLCTrainingArguments(**arguments, blank_token="<mask>")
     assert MLCTrainingArguments(**arguments).longest_sentence(500, 80) == 40  # two fit: TLM
     args = MLCTrainingArguments(**arguments, blank_share=0.5)
     assert args.longest_sentence(500, 80) == Blanks.longest_sentence(80, 0.15) // 2 == 30

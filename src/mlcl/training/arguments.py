@@ -55,7 +55,9 @@ class MLCTrainingArguments(TrainingArguments):
     lm_weight_end: float = _option(0.0, "Where a linear or cosine lambda ends.")
     lm_share: float = _option(0.25, "Inputs of the LM term per pair of the batch.")
     tlm_share: float = _option(0.5, "Share of the LM inputs that are translation pairs (TLM); the others are MLM.")
-    mlm_probability: float = _option(0.15, "Share of tokens that the LM term hides; a decoder's predicts all of them.")
+    mlm_probability: float = _option(
+        0.15, "Share of tokens that the LM term hides; next-token prediction has all of them."
+    )
     blank_share: float = _option(
         0.0,
         "Share of a decoder's LM inputs that are blank infilling (GLM): mlm_probability of the tokens are hidden in "
@@ -145,6 +147,8 @@ class MLCTrainingArguments(TrainingArguments):
             problems.append(f"temperature is {self.temperature}, a learnable one must start in {list(RANGE)}")
         if self.learnable_temperature and self.fp16:
             problems.append("learnable_temperature cannot be used with fp16 and its loss scale, use bf16")
+        if self.blank_token is not None and not self.blank_share:
+            problems.append(f"blank_token is {self.blank_token!r}, but there are no blanks: set blank_share above 0")
         if self.fgm_radius and self.gradient_accumulation_steps > 1:
             problems.append("fgm_radius needs gradient_accumulation_steps 1, use mini_batch_tokens for large batches")
         try:

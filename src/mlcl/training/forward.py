@@ -97,11 +97,8 @@ def _prefix(lengths: Tensor, masked: Tensor, *, both_directions: bool) -> Tensor
         masked: (P,) places in the stream that the labels belong to, ascending.
         both_directions: How the model reads texts.
     """
-    prefix, stops, places = (
-        lengths.clone() if both_directions else torch.zeros_like(lengths),
-        lengths.cumsum(0),
-        masked.cpu(),
-    )
+    prefix = lengths.clone() if both_directions else torch.zeros_like(lengths)
+    stops, places = lengths.cumsum(0), masked.cpu()
     sentences = torch.searchsorted(stops, places, right=True)  # (P,)
     first = sentences.diff(prepend=sentences.new_tensor([-1])) > 0
     prefix[sentences[first]] = places[first] - (stops - lengths)[sentences[first]]
