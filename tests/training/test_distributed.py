@@ -66,7 +66,6 @@ CASES = {
     "FSDP2, further terms": Case([NO_BATCH, UNEQUAL], FURTHER, fsdp=True),
     "FSDP2, further terms, cached": Case([NO_BATCH, UNEQUAL], FURTHER, tokens=20, fsdp=True),
     "FSDP2, LM term: blanks": Case([NO_MASKED, UNEQUAL], fsdp=True, term="blanks"),
-    "FSDP2, LM term: spans": Case([NO_MASKED, UNEQUAL], fsdp=True, term="spans"),
     "FSDP2 in bf16": Case([UNEQUAL], fsdp=True, bf16=True),
     "FSDP2 in bf16, cached": Case([UNEQUAL], tokens=20, fsdp=True, bf16=True),
 }

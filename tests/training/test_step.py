@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from mlcl.core.errors import UserError
 from mlcl.training.grad_cache import cached_step
-from steps import Share, gradients, objective_for, tiny
+from mlcl.training.sharding import check_shardable
+from steps import TERMS, Share, gradients, objective_for, tiny
 
 PLAIN = {"queue_size": 0, "learnable_temperature": False}
 
@@ -71,3 +73,14 @@ def test_without_a_graph_no_queue_is_used_and_no_key_kept(tmp_path):
     assert len(objective.queue) == 9
     plain = objective_for(model, tmp_path, queue_size=0)
     torch.testing.assert_close(scored, plain.terms(model, Share.draw(4, pairs=4).batch()).info_nce.detach())
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_the_decoder_of_a_seq2seq_model_is_not_trained_under_fsdp(term):
+    model = tiny(term=term)
+    check_shardable(model, uses_lm=False)
+    if term not in ("spans", "infilling"):
+        check_shardable(model, uses_lm=True)
+        return
+    with pytest.raises(UserError, match=r"cannot be trained under FSDP \(use DDP"):
+        check_shardable(model, uses_lm=True)

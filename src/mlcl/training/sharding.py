@@ -12,7 +12,21 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
+from mlcl.core.errors import UserError
 from mlcl.model.model import MLCModel
+
+
+def check_shardable(model: MLCModel, *, uses_lm: bool) -> None:
+    """Refuse what FSDP2 cannot do.
+
+    Raises:
+        UserError: the LM term of an encoder-decoder model, whose decoder runs beside the forward that gathers weights.
+    """
+    if uses_lm and model.family.term in ("spans", "infilling"):
+        raise UserError(
+            "the LM term of an encoder-decoder backbone cannot be trained under FSDP",
+            remedy="use DDP, or set lm_weight to 0",
+        )
 
 
 def choose_units(plugin: Any, model: MLCModel) -> None:

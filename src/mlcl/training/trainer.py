@@ -40,7 +40,13 @@ from mlcl.training.perturbation import perturbed
 from mlcl.training.retrieval_dev import DevPairs, retrieval_accuracy
 from mlcl.training.row_trainer import RowTrainer
 from mlcl.training.schedule import timed_schedule
-from mlcl.training.sharding import choose_units, full_state_dict, keep_embedding_gathered, shard_like_online
+from mlcl.training.sharding import (
+    check_shardable,
+    choose_units,
+    full_state_dict,
+    keep_embedding_gathered,
+    shard_like_online,
+)
 from mlcl.training.sources import as_source, data_seed, loader
 from mlcl.training.step import Objective, Terms
 from mlcl.training.temperature import Temperature
@@ -100,6 +106,8 @@ class MLCTrainer(RowTrainer):
         )
         if args.fgm_radius and self.is_fsdp_enabled:
             raise UserError("fgm_radius needs whole embeddings, FSDP shards them", remedy="use DDP, or set it to 0")
+        if self.is_fsdp_enabled:
+            check_shardable(model, uses_lm=args.uses_lm)
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
         self.model_accepts_loss_kwargs = False  # our terms are means already: divide by the accumulation steps
