@@ -16,12 +16,15 @@ from mlcl.core.errors import UserError
 from mlcl.model.model import MLCModel
 
 
-def check_shardable(model: MLCModel, *, uses_lm: bool) -> None:
+def check_shardable(model: MLCModel, *, uses_lm: bool, perturbs: bool = False) -> None:
     """Refuse what FSDP2 cannot do.
 
     Raises:
-        UserError: the LM term of an encoder-decoder model, whose decoder runs beside the forward that gathers weights.
+        UserError: embeddings that are perturbed; the LM term of an encoder-decoder model, whose decoder runs beside the
+            forward that gathers weights.
     """
+    if perturbs:
+        raise UserError("fgm_radius needs whole embeddings, FSDP shards them", remedy="use DDP, or set it to 0")
     if uses_lm and model.family.term in ("spans", "infilling"):
         raise UserError(
             "the LM term of an encoder-decoder backbone cannot be trained under FSDP",

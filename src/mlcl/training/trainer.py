@@ -104,10 +104,8 @@ class MLCTrainer(RowTrainer):
             callbacks=[*own, *(callbacks or [])],
             optimizers=optimizers,
         )
-        if args.fgm_radius and self.is_fsdp_enabled:
-            raise UserError("fgm_radius needs whole embeddings, FSDP shards them", remedy="use DDP, or set it to 0")
         if self.is_fsdp_enabled:
-            check_shardable(model, uses_lm=args.uses_lm)
+            check_shardable(model, uses_lm=args.uses_lm, perturbs=args.fgm_radius > 0)
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
         self.model_accepts_loss_kwargs = False  # our terms are means already: divide by the accumulation steps
