@@ -104,6 +104,12 @@ def test_losses():
     assert scores.item() == pytest.approx(0.125)
 
 
+@pytest.mark.parametrize(("kind", "full"), [("pair", "cross-encoder"), ("regression", "cosine")])
+def test_a_frozen_encoder_sees_the_two_texts_of_a_pair_one_by_one(kind, full):
+    assert (head_for(kind), head_for(kind, method="frozen")) == (full, "bi-encoder")
+    assert head_for(kind, full, method="frozen") == full
+
+
 def test_a_head_that_does_not_fit_is_refused():
     with pytest.raises(UserError, match="token head does not fit a pair task.*cross-encoder or bi-encoder"):
         head_for("pair", "token")

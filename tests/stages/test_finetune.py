@@ -317,7 +317,7 @@ def test_a_run_that_is_stopped_goes_on(words, tasks, tiny_model, tmp_path, capsy
         ("made_up_regression", ["--training.class-weights", "true"], "class_weights weigh labels"),
         ("made_up_retrieval", ["--tuning.method", "frozen"], "leaves nothing to train"),
         ("made_up_retrieval", ["--head", "cosine"], "cosine head does not fit a retrieval task"),
-        ("made_up_regression", ["--tuning.method", "frozen"], "leaves nothing to train"),
+        ("made_up_regression", ["--tuning.method", "frozen", "--head", "cosine"], "leaves nothing to train"),
         ("made_up_classification", ["--model", "tfidf"], "nothing to tune"),
         ("made_up_classification", ["--model", "nowhere/at/all"], "no such model folder"),
     ],

@@ -43,7 +43,7 @@ def root(tmp_path, monkeypatch):
         for part in ("train", "dev", "test"):
             lines = [f"{layouts.sentence(code + part, i)}\t{LABELS[i % 3]}" for i in range(rows)]
             layouts.write(data / "afrisenti" / "data" / code / f"{part}.tsv.gz", ["tweet\tlabel", *lines])
-    (tmp_path / "model").mkdir()
+    layouts.write(tmp_path / "model" / "config.json", ["{}"])
     return data
 
 
@@ -105,7 +105,7 @@ def test_several_seeds_count_as_their_mean(root, runs, monkeypatch):
     monkeypatch.setattr(_tuned.finetune, "fit_and_test", run)
     folders = []
     for name in ("one", "other"):
-        (root.parent / name).mkdir()
+        layouts.write(root.parent / name / "config.json", ["{}"])
         folders.append(str(root.parent / name))
     out = benchmark.run(config(root, model=folders))
     assert "| 60.0 [55.0, 65.0] |" in (out / "results.md").read_text(encoding="utf-8")

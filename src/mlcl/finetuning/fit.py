@@ -81,7 +81,7 @@ def new_model(
         mlc,
         task_name=task.name,
         kind=task.kind,
-        head=head_for(task.kind, head),
+        head=head_for(task.kind, head, tuning.method),
         labels=list(labels),
         unit=tuning.method in FEW_SHOT,
         head_dropout=settings.dropout,

@@ -30,6 +30,8 @@ _USUAL_HEAD: dict[Kind, str] = {
     "tagging": "token",
     "retrieval": "dual-encoder",
 }
+# A frozen sentence encoder has vectors of single texts and has never read two as one; a cosine has no weights.
+_FROZEN_HEAD: dict[Kind, str] = {"pair": "bi-encoder", "regression": "bi-encoder"}
 
 _LEAST_UPDATES, _MOST_EPOCHS, _USUAL_EPOCHS = 600, 30, 4
 
@@ -134,14 +136,14 @@ def check_descriptions(labels: Sequence[str], descriptions: Mapping[str, Sequenc
         raise UserError(f"the description of {blank!r} is empty")
 
 
-def head_for(kind: Kind, head: str | None = None) -> str:
-    """The head itself, or the usual one of a kind of task.
+def head_for(kind: Kind, head: str | None = None, method: Method = "full") -> str:
+    """The head itself, or the usual one of a kind of task and a method.
 
     Raises:
         UserError: an unknown head, or one that does not fit.
     """
     if head is None:
-        return _USUAL_HEAD[kind]
+        return _FROZEN_HEAD.get(kind, _USUAL_HEAD[kind]) if method == "frozen" else _USUAL_HEAD[kind]
     if head not in HEADS:
         raise UserError(f"unknown head {head!r}", remedy=f"known: {', '.join(HEADS)}")
     if kind not in HEADS[head]:

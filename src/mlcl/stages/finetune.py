@@ -53,7 +53,8 @@ class Config:
     (joint), or of named languages. What looks at other languages is no zero-shot transfer and is called so in the
     results."""
     head: str | None = None
-    """sentence, cross-encoder, bi-encoder, cosine, token or dual-encoder; the usual one of the task when not given."""
+    """sentence, cross-encoder, bi-encoder, cosine, token or dual-encoder; the usual one of the task when not given (of
+    two texts, a cross-encoder or a cosine, and a bi-encoder where the encoder is frozen)."""
     tuning: Tuning = field(default_factory=Tuning)
     """How the encoder is tuned."""
     training: FitSettings = field(default_factory=FitSettings)
@@ -202,7 +203,7 @@ def checked_data(config: Config) -> TaskData:
         raise UserError(f"class_weights weigh labels, a {task.kind} task has none", remedy="leave it out")
     if config.mixed_sides:
         check_pairs(task)
-    head_for(task.kind, config.head)
+    head_for(task.kind, config.head, config.tuning.method)
     with step(f"reading {escape(task.name)}"):
         data = read_data(
             task,
