@@ -16,7 +16,7 @@ from mlcl.core.files import atomic_directory, read_json, refuse_existing, write_
 from mlcl.core.progress import console, print_table, results, step
 from mlcl.core.settings import read_settings
 from mlcl.finetuning.settings import FEW_SHOT, FitSettings, Tuning, check, check_descriptions, head_for
-from mlcl.stages._models import check_places, fingerprint, named_models
+from mlcl.stages._models import check_places, identity, named_models
 from mlcl.tasks._labelled import Example
 
 if TYPE_CHECKING:
@@ -284,11 +284,9 @@ def _digests(config: Config, data: TaskData, descriptions: dict[str, list[str]])
     """What lies behind the names in the settings, to see that it is the same when a run is resumed."""
     from mlcl.stages._digest import digest
 
-    model = named_models([config.model])[0]
-    is_folder = Path(model.place).expanduser().is_dir()  # a hub id keeps its name, and whoever loads it finds it
     return {
         "data_digest": digest([repr(part.examples) for part in (*data.train_parts, *data.dev, *data.tests)]),
-        "model_digest": digest(fingerprint(model) if is_folder else model.place),
+        "model_digest": digest(identity(named_models([config.model])[0])),
         "descriptions_digest": digest(descriptions),
     }
 

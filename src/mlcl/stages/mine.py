@@ -165,13 +165,11 @@ def _work_folder(config: Config, out: Path) -> Path:
 def _files_digest(config: Config) -> str:
     """What lies behind the names in the settings: sizes and times of the files, and of those of the model."""
     from mlcl.stages._digest import digest
-    from mlcl.stages._models import fingerprint, named_models
+    from mlcl.stages._models import identity, named_models
 
     paths = (config.source, config.target, config.source_vectors, config.target_vectors, config.gold)
     found = [existing(path).stat() for path in paths if path is not None and path != "-"]
-    model = config.model
-    if model is not None and Path(model).expanduser().is_dir():
-        model = fingerprint(named_models([model])[0])
+    model = None if config.model is None else identity(named_models([config.model])[0])
     return digest(model, [(one.st_size, one.st_mtime_ns) for one in found])
 
 

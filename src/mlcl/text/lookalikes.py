@@ -32,7 +32,7 @@ def one_script(text: str) -> str:
     no letter of their own could tell. Words that both scripts need (`µTorrent`) stay; so does any text without a mixed
     word, whatever it is made of.
     """
-    if text.isascii():
+    if sum(letter.search(text) is not None for letter in _LETTER.values()) < 2:  # quick, and true of most texts
         return text
     usual = max(_SCRIPTS, key=lambda name: len(_LETTER[name].findall(text)))
     repaired = _WORD.sub(lambda match: _word(match[0], usual), text)
