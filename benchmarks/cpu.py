@@ -14,7 +14,7 @@ from pathlib import Path
 from harness import machine, run_comparison
 from report import write_report
 
-COMPARISONS = ("floor", "info_nce", "lm_head", "encode", "training_step", "grad_cache", "data_path")
+COMPARISONS = ("floor", "info_nce", "lm_head", "encode", "training_step", "grad_cache", "data_path", "mining")
 ON_REQUEST = ("encode_settings",)  # run only when named
 
 

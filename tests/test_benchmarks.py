@@ -134,6 +134,30 @@ def test_encoders_agree(benchmarks, tmp_path, monkeypatch):
     assert min(least["mlcl"], least["mlcl fp32"], least["st defaults"]) >= 0.9998
 
 
+def test_miners_find_the_same_pairs(benchmarks):
+    pytest.importorskip("faiss")
+    import mining
+
+    (case,) = mining.cases(quick=True)
+    exact, cells, laser = (mining.job(peer, case.settings).check() for peer in case.peers)
+    assert exact["best F1"] > 75
+    assert laser == pytest.approx(exact)
+    assert cells["best F1"] == pytest.approx(exact["best F1"], abs=5)
+
+
+def test_a_large_mining_run_says_what_it_took(benchmarks, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("faiss")
+    import mining_large
+
+    words = ["--sentences", "400", "--dimension", "32", "--index", "exact"]
+    monkeypatch.setattr("sys.argv", ["mining_large.py", "--out", str(tmp_path), *words])
+    mining_large.main()
+    result = json.loads((tmp_path / "results.json").read_text())
+    assert result["peak memory bytes"] > 50e6
+    assert result["CPU seconds"] > 0
+    assert "400 and 400 sentences" in capsys.readouterr().out
+
+
 def test_cpu_command(command):
     document = command("cpu.py", "--only", "floor,lm_head")
     rates, result = document["results"]

@@ -102,7 +102,8 @@ def test_languages_are_measured_wherever_they_are(root, capsys):
         ({"tasks": ["tatoeba", "tatobea"]}, "unknown task 'tatobea'.*tatoeba"),
         ({"tasks": []}, "no task"),
         ({"model": []}, "no model"),
-        ({"options": {"xnli": {}}}, "options of xnli, which is not run"),
+        ({"options": {"xnlj": {}}}, "unknown task 'xnlj'"),
+        ({"options": {"xnli": {"langauges": ["de"]}}}, "langauges"),
         ({"options": {"ntrex": {"document": "1"}}}, "document"),
         ({"options": {"ntrex": {"neighbours": "many"}}}, "options.ntrex"),
         ({"options": {"stsb": 3}}, "options.stsb must be a mapping"),
@@ -117,6 +118,12 @@ def test_mistakes_are_found_before_a_model_is_loaded(root, changes, message):
         run(config(root, **changes))
     assert FakeEncoder.loaded == []
     assert not (root.parent / "out").exists()
+
+
+def test_a_configuration_of_many_tasks_serves_a_run_of_some(root, capsys):
+    options = {"xnli": {"languages": ["de"]}, "stsb": {"languages": ["zh"]}}
+    run(config(root, model=["tfidf"], tasks=["stsb"], options=options))
+    assert "options of xnli have no effect" in capsys.readouterr().err
 
 
 def test_an_output_that_exists_is_kept(root):

@@ -115,18 +115,23 @@ def test_texts_are_encoded_and_repeated_ones_are_one(tiny_model, tmp_path, capsy
     assert "2 of 5 lines are blank or repeat another" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("at", ["encoding", "comparing"])
+@pytest.mark.parametrize("at", ["encoding", "comparing", "searching in cells"])
 def test_ctrl_c_and_resume(tiny_model, planted, monkeypatch, capsys, at):
     from mlcl.model.encoder import Encoder
-    from mlcl.retrieval import knn
+    from mlcl.retrieval import ivf, knn
     from mlcl.stages import _mine_sides
 
     monkeypatch.setattr(_mine_sides, "_BLOCK", 16)
     monkeypatch.setattr(knn, "_ROWS", 16)
+    monkeypatch.setattr(ivf, "_BLOCK", 40)
     texts = ["--source", str(planted / "source.txt"), "--target", str(planted / "target.txt")]
     line = ["mine", "--model", str(tiny_model), *texts]
+    if at == "searching in cells":
+        pytest.importorskip("faiss")
+        line += ["--index", "ivf"]
     assert main([*line, "--out", str(planted / "whole.tsv")]) == 0
-    target, name = (Encoder, "encode") if at == "encoding" else (knn.BothWays, "advance")
+    searches = {"comparing": knn.BothWays, "searching in cells": ivf.BothWaysIvf}
+    target, name = (Encoder, "encode") if at == "encoding" else (searches[at], "advance")
     real, calls = getattr(target, name), []
 
     def stopped(self, *args, **kwargs):
@@ -153,7 +158,7 @@ def test_ctrl_c_and_resume(tiny_model, planted, monkeypatch, capsys, at):
     with monkeypatch.context() as patch:
         patch.setattr(target, name, lambda self, *a, **k: (calls.append(self), real(self, *a, **k))[1])
         assert main([*line, "--out", str(planted / "p.tsv"), "--resume"]) == 0
-    assert len(calls) == {"encoding": 6, "comparing": 2}[at]  # of 8 blocks, and of 4
+    assert len(calls) == {"encoding": 6, "comparing": 2, "searching in cells": 2}[at]  # of 8 blocks, and of 4
     assert (planted / "p.tsv").read_text() == (planted / "whole.tsv").read_text()
 
 

@@ -197,6 +197,11 @@ def test_test_sets_without_their_training_sets(named, runs):
     assert "wikiann, which it is fitted on" in json.loads((out / "benchmark.json").read_text())["left_out"]["uner"]
 
 
+def test_settings_of_a_probe_that_is_not_run_are_no_mistake(root, capsys):
+    assert fits([], {"wikiann": {"max_examples": 100}}, root) == []
+    assert "finetune_options of wikiann have no effect" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("names", "options", "message"),
     [

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from mlcl.core.errors import UserError, require
 from mlcl.core.files import read_json
+from mlcl.core.hardware import usable_device
 from mlcl.model import inference
 from mlcl.model.backbones import family_of
 from mlcl.model.config import MLCConfig
@@ -69,7 +70,7 @@ def load_backend(place: str | Path, device: str | torch.device | None, dtype: st
     """Load whatever lies at a path or hub id. Raises UserError when nothing of use does."""
     name = str(Path(place).expanduser()) if Path(place).expanduser().exists() else str(place)
     config = _settings_file(name, "config.json")
-    where = _device(device)
+    where = usable_device(device)
     if config is not None and read_json(config).get("model_type") == MLCConfig.model_type:
         model = _load_ours(name)
         return ModelBackend(model, _tokenizer(name), model.max_length, where, dtype)
@@ -198,21 +199,6 @@ class LibraryBackend:
             # An empty prompt, not None: None would apply the model's default prompt.
             vectors = self.model.encode(items, batch_size=len(items), prompt=prefix, show_progress_bar=False)
         return np.asarray(vectors, dtype=np.float32)
-
-
-def _device(device: str | torch.device | None) -> torch.device:
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        found = torch.device(device)
-    except RuntimeError as error:
-        raise UserError(f"unknown device {device!r}", remedy="give cpu, cuda, cuda:1, mps or None") from error
-    try:
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise UserError(f"the device {device!r} cannot be used: {reason}", remedy="give another, or none") from error
-    return found
 
 
 def _precision(dtype: str | torch.dtype, device: torch.device, hidden_size: int) -> torch.dtype:

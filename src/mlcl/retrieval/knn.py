@@ -7,7 +7,7 @@ the number of threads or on the selection algorithm.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, Union
 
@@ -75,10 +75,11 @@ def nearest(queries: Vectors, keys: Vectors, k: int) -> Neighbours:
         keys: (M, D).
         k: Neighbours per query; M if M is smaller.
     """
-    k = _checked(queries, keys, k)
-    best = _Best(queries.shape[0], k)
-    for start, block, offset in _blocks(queries, keys):
-        best.update(start, block, offset)
+    k, device = checked_shapes(queries, keys, k), torch.device("cpu")
+    best = _Best(queries.shape[0], k, device)
+    for start in range(0, queries.shape[0], _ROWS):
+        for block, offset in _products(queries[start : start + _ROWS], keys, device):
+            best.update(start, block, offset)
     return best.neighbours()
 
 
@@ -91,7 +92,7 @@ def nearest_both(x: Vectors, y: Vectors, k: int) -> tuple[Neighbours, Neighbours
         k: Neighbours per query; N or M where those are smaller.
     """
     search = BothWays(x, y, k)
-    while search.done < x.shape[0]:
+    while search.done < search.total:
         search.advance()
     return search.neighbours()
 
@@ -103,22 +104,28 @@ class BothWays:
         x: (N, D).
         y: (M, D).
         k: Neighbours per query; N or M where those are smaller.
+        device: Where the products are made, `cpu` or a GPU. All scores and indices are kept there; of the vectors,
+            one block of each side.
 
     Attributes:
         done: Rows of x that have been compared with all of y.
+        total: N.
     """
 
-    def __init__(self, x: Vectors, y: Vectors, k: int) -> None:
+    def __init__(self, x: Vectors, y: Vectors, k: int, *, device: str | torch.device = "cpu") -> None:
         self._x, self._y = x, y
-        self._forward = _Best(x.shape[0], _checked(x, y, k))
-        self._backward = _Best(y.shape[0], _checked(y, x, k))
-        self.done = 0
+        self._device = torch.device(device)
+        # What is copied to a GPU has to be worth it: each row of y serves so many rows of x
+        self._rows = _ROWS if self._device.type == "cpu" else 8 * _ROWS
+        self._forward = _Best(x.shape[0], checked_shapes(x, y, k), self._device)
+        self._backward = _Best(y.shape[0], checked_shapes(y, x, k), self._device)
+        self.done, self.total = 0, x.shape[0]
 
     def advance(self) -> None:
         """Compare the next rows of x."""
         start = self.done
-        rows = self._x[start : start + _ROWS]
-        for _, block, offset in _blocks(rows, self._y):
+        rows = self._x[start : start + self._rows]
+        for block, offset in _products(rows, self._y, self._device):
             self._forward.update(start, block, offset)
             self._backward.update(offset, block.T.contiguous(), start)
         self.done = start + rows.shape[0]
@@ -127,10 +134,10 @@ class BothWays:
         """What has been found so far: `done` () and the scores and indices of both directions."""
         return {
             "done": np.array(self.done),
-            "forward_scores": self._forward.scores.numpy(),
-            "forward_index": self._forward.index.numpy(),
-            "backward_scores": self._backward.scores.numpy(),
-            "backward_index": self._backward.index.numpy(),
+            "forward_scores": self._forward.scores.cpu().numpy(),
+            "forward_index": self._forward.index.cpu().numpy(),
+            "backward_scores": self._backward.scores.cpu().numpy(),
+            "backward_index": self._backward.index.cpu().numpy(),
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
@@ -143,21 +150,21 @@ class BothWays:
             if name != "done" and state[name].shape != mine.shape:
                 raise UserError(f"the kept {name} have the shape {state[name].shape}, expected {mine.shape}")
         for name, best in (("forward", self._forward), ("backward", self._backward)):
-            best.scores = torch.from_numpy(np.array(state[f"{name}_scores"]))
-            best.index = torch.from_numpy(np.array(state[f"{name}_index"]))
+            best.scores = torch.from_numpy(np.array(state[f"{name}_scores"])).to(self._device)
+            best.index = torch.from_numpy(np.array(state[f"{name}_index"])).to(self._device)
         self.done = int(state["done"])
 
     def neighbours(self) -> tuple[Neighbours, Neighbours]:
-        """Forward and backward neighbours, once `done` is N."""
+        """Forward and backward neighbours, once `done` is `total`."""
         return self._forward.neighbours(), self._backward.neighbours()
 
 
 class _Best:
     """The best k so far of every query; blocks of keys must come in ascending order for the tie-break."""
 
-    def __init__(self, n: int, k: int) -> None:
-        self.scores = torch.full((n, k), -torch.inf)
-        self.index = torch.full((n, k), -1, dtype=torch.int64)
+    def __init__(self, n: int, k: int, device: torch.device) -> None:
+        self.scores = torch.full((n, k), -torch.inf, device=device)
+        self.index = torch.full((n, k), -1, dtype=torch.int64, device=device)
 
     def update(self, start: int, block: torch.Tensor, offset: int) -> None:
         """Merge the similarities (n, m) of queries from `start` on with keys from `offset` on."""
@@ -171,7 +178,7 @@ class _Best:
         self.index[here] = index.gather(1, order[:, :k])
 
     def neighbours(self) -> Neighbours:
-        return Neighbours(self.scores.numpy(), self.index.numpy())
+        return Neighbours(self.scores.cpu().numpy(), self.index.cpu().numpy())
 
 
 def _top(block: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -209,29 +216,33 @@ def _sorted(scores: torch.Tensor, index: torch.Tensor) -> tuple[torch.Tensor, to
     return scores, index.gather(1, order)
 
 
-def _blocks(x: Vectors, y: Vectors) -> Any:
-    """Yield `(first row of x, similarities (n, m), first row of y)`, both ascending."""
-    sparse = _is_sparse(x) or _is_sparse(y)
-    for start in range(0, x.shape[0], _ROWS):
-        rows = x[start : start + _ROWS]
-        for offset in range(0, y.shape[0], _COLUMNS):
-            columns = y[offset : offset + _COLUMNS]
-            if sparse:
-                product = rows @ columns.T
-                yield start, _tensor(product.toarray() if _is_sparse(product) else product), offset
-            else:
-                yield start, _tensor(rows) @ _tensor(columns).T, offset
+def _products(rows: Vectors, y: Vectors, device: torch.device) -> Iterator[tuple[torch.Tensor, int]]:
+    """Yield `(similarities (n, m) of all rows with m of y, first of these in y)`, ascending."""
+    sparse = _is_sparse(rows) or _is_sparse(y)
+    queries: Any = rows if sparse else _tensor(rows, device)
+    for offset in range(0, y.shape[0], _COLUMNS):
+        columns = y[offset : offset + _COLUMNS]
+        if sparse:
+            product = queries @ columns.T
+            yield _tensor(product.toarray() if _is_sparse(product) else product, device), offset
+        else:
+            yield queries @ _tensor(columns, device).T, offset
 
 
-def _tensor(rows: Any) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float32))
+def _tensor(rows: Any, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float32)).to(device)
 
 
 def _is_sparse(vectors: Any) -> TypeGuard[Any]:
     return hasattr(vectors, "tocsr")
 
 
-def _checked(queries: Vectors, keys: Vectors, k: int) -> int:
+def checked_shapes(queries: Vectors, keys: Vectors, k: int) -> int:
+    """How many neighbours each query can have, k or the number of keys.
+
+    Raises:
+        UserError: k below 1, or vectors that cannot be compared.
+    """
     if k < 1:
         raise UserError(f"k={k}: the number of neighbours must be at least 1")
     if queries.ndim != 2 or keys.ndim != 2 or queries.shape[1] != keys.shape[1]:

@@ -36,15 +36,17 @@ def chosen_tasks(
     modules = {task: plugins.load("mlcl.tasks", task) for task in names}
     if not modules:
         raise UserError("no task is given", remedy=f"known: {', '.join(plugins.names('mlcl.tasks'))}")
-    if unused := sorted(set(options) - set(modules)):
-        raise UserError(f"options of {', '.join(unused)}, which is not run", remedy="add it to tasks or leave it out")
+    # A configuration of many tasks serves a run of some; its options are checked all the same
+    unused = {task: plugins.load("mlcl.tasks", task) for task in sorted(set(options) - set(modules))}
     tasks = {}
-    for task, module in modules.items():
+    for task, module in {**modules, **unused}.items():
         values = options.get(task) or {}
         if not isinstance(values, dict):
             raise UserError(f"options.{task} must be a mapping of option to value")
         tasks[task] = (module, from_values(module.Options, {**common, **values}, f"options.{task}"))
-    return tasks
+    if unused:
+        warn(f"options of {', '.join(unused)} have no effect, for these tasks are not run")
+    return {task: tasks[task] for task in modules}
 
 
 def check_data(

@@ -19,6 +19,7 @@ from mlcl.core import plugins
 from mlcl.core.errors import UserError
 from mlcl.core.files import read_json, write_json
 from mlcl.core.flags import from_values
+from mlcl.core.progress import warn
 from mlcl.finetuning.loading import load_encoder
 from mlcl.stages import finetune
 from mlcl.stages._digest import digest
@@ -57,8 +58,13 @@ def fits(names: Sequence[str], options: Mapping[str, Any], root: Path, tagging: 
     Raises:
         UserError: an unknown task or one without labels, settings that do not fit, or data that is not there.
     """
-    if unused := sorted(set(options) - set(names) - set(tagging)):
-        raise UserError(f"finetune_options of {', '.join(unused)}", remedy="name it in --finetune or leave it out")
+    unused = sorted(set(options) - set(names) - set(tagging))
+    # A tagging task is probed without being named in --finetune, so its settings may stand in a configuration of many
+    probed = [name for name in unused if getattr(plugins.load("mlcl.tasks", name), "NEEDS_FINETUNE", False)]
+    if forgotten := [name for name in unused if name not in probed]:
+        raise UserError(f"finetune_options of {', '.join(forgotten)}", remedy="name it in --finetune or leave it out")
+    if probed:
+        warn(f"finetune_options of {', '.join(probed)} have no effect, for these tasks are not run")
     found = [_fit(name, options.get(name) or {}, root) for name in names]
     for name in tagging:
         if fitted_on(name) is None:

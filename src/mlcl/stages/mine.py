@@ -23,6 +23,8 @@ from mlcl.core.progress import console, print_table, results, step
 if TYPE_CHECKING:
     import numpy as np
 
+    from mlcl.retrieval.ivf import BothWaysIvf
+    from mlcl.retrieval.knn import BothWays
     from mlcl.stages._mine_sides import Side
 
 
@@ -58,7 +60,8 @@ class Config:
     """TSV file of right pairs, `source line<TAB>target line`, counted from 1: the threshold is learned from half of
     them and measured on the other."""
     device: str | None = None
-    """cpu, cuda, cuda:1, mps; by default a GPU if there is one."""
+    """Where texts are encoded and, with --index exact, vectors compared: cpu, cuda, cuda:1, mps; by default a GPU if
+    there is one."""
     resume: bool = False
     """Go on with a run that was stopped."""
     overwrite: bool = False
@@ -180,23 +183,17 @@ def _neighbours(source: Side, target: Side, config: Config, work: Path) -> tuple
     import numpy as np
 
     from mlcl.core.progress import bar
-    from mlcl.retrieval.knn import BothWays
 
-    if config.index == "ivf":
-        from mlcl.retrieval.ivf import nearest_both_ivf
-
-        with step("searching in cells"):
-            return nearest_both_ivf(source.vectors, target.vectors, config.k)
-    search = BothWays(source.vectors, target.vectors, config.k)
+    search = _search(source.vectors, target.vectors, config)
     kept = work / "neighbours.npz"
     if kept.exists():
         with np.load(kept) as state:
             search.restore(state)
-        console.print(f"  continuing at sentence {search.done:,}")
+        console.print(f"  continuing at sentence {search.done:,} of {search.total:,}")
     saved = started = time.monotonic()
     with bar() as progress:
-        task = progress.add_task("comparing", total=len(source.vectors), completed=search.done)
-        while search.done < len(source.vectors):
+        task = progress.add_task("comparing", total=search.total, completed=search.done)
+        while search.done < search.total:
             search.advance()
             progress.update(task, completed=search.done)
             if time.monotonic() - saved > 60:
@@ -208,6 +205,18 @@ def _neighbours(source: Side, target: Side, config: Config, work: Path) -> tuple
         f"[green]✓[/green] compared {len(source.vectors):,} x {len(target.vectors):,} sentences [dim]({seconds:.1f} s)"
     )
     return search.neighbours()
+
+
+def _search(x: np.ndarray, y: np.ndarray, config: Config) -> BothWays | BothWaysIvf:
+    """The search that was asked for, not begun."""
+    if config.index == "ivf":
+        from mlcl.retrieval.ivf import BothWaysIvf
+
+        return BothWaysIvf(x, y, config.k)
+    from mlcl.core.hardware import usable_device
+    from mlcl.retrieval.knn import BothWays
+
+    return BothWays(x, y, config.k, device=usable_device(config.device))
 
 
 def _quality(test: Any, threshold: float) -> list[tuple[str, float, float, float]]:
