@@ -85,6 +85,8 @@ def test_a_corpus_folder_and_its_languages(tiny_model, tmp_path, capsys):
     assert {row[3] for row in answers(capsys)} == {"de", "ja"}
     assert main([*argv, "--languages", "fr"]) == 2
     assert "no sentence in fr" in capsys.readouterr().err
+    assert main([*argv[:-1], "--languages", "de", "the page"]) == 2
+    assert "put it before the flags" in capsys.readouterr().err
 
 
 def test_vectors_with_their_texts(tiny_model, text, tmp_path, capsys):

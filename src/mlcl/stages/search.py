@@ -64,6 +64,8 @@ def run(config: Config) -> None:
         value = getattr(config, name)
         if value is not None and value < 1:
             raise UserError(f"{name} is {value}, it must be at least 1")
+    if config.query is None and config.languages:
+        _check_last_language(config.languages[-1])
     texts = read_texts(config.corpus, config.texts, config.languages, config.limit)
     from mlcl.model.encoder import Encoder
 
@@ -72,6 +74,16 @@ def run(config: Config) -> None:
     console.print(f"[green]✓[/green] searching {len(texts.rows):,} texts", soft_wrap=True)
     for queries in _queries(config.query):
         _answer(queries, texts, vectors, encoder, config)
+
+
+def _check_last_language(tag: str) -> None:
+    """A query that stands behind `--languages de` is taken for one more language."""
+    from mlcl.core.languages import canonical
+
+    try:
+        canonical(tag)
+    except UserError as error:
+        raise UserError(error.what, remedy="if it is the query, put it before the flags, or behind --") from error
 
 
 def _queries(query: str | None) -> Iterator[list[str]]:
