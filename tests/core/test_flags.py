@@ -243,6 +243,9 @@ def test_free_settings_merge_at_any_depth(tmp_path: Path):
     assert parsed("--config", settings, config=Free).options == {"a": {"b": 7, "c": 2}, "d": 1, "e": ["no"]}
     made = parsed("--config", settings, "--options.a.new-key", "1e-3", "--options.d=x", "--options.f", config=Free)
     assert made.options == {"a": {"b": 7, "c": 2, "new_key": 1e-3}, "d": "x", "e": ["no"], "f": True}
+    assert parsed("--options.a.b", "null", config=Free).options == {"a": {"b": None, "c": 2}, "d": 1}
+    nothing = write(tmp_path / "n.yaml", "options: {a: null}\n")
+    assert parsed("--config", nothing, config=Free).options == {"a": None, "d": 1}
     assert "no valid YAML" in error("--options.a", "[1", config=Free)
 
 

@@ -14,6 +14,7 @@ import json
 import re
 import typing
 from collections.abc import Iterator
+from functools import reduce
 from typing import Any
 
 import docstring_parser
@@ -56,7 +57,8 @@ def parse(config: type, argv: list[str], name: str, description: str) -> Any:
         namespace = parser.parse_args(words)
         for key, hint in types.items():
             if _is_free(hint):
-                namespace[key] = _merged(_merged(defaults.get(key), namespace.get(key)), inner.get(key))
+                given = [of for of in (defaults.get(key), namespace.get(key), inner.get(key)) if of is not None]
+                namespace[key] = reduce(_merged, given) if given else None
         values = parser.instantiate(namespace)
     except argparse.ArgumentError as error:
         raise _explained(error, config, lines, name) from error
@@ -199,9 +201,7 @@ def _set_inner(values: dict[str, Any], key: str, text: str) -> None:
 
 
 def _merged(under: Any, over: Any) -> Any:
-    """Nested dicts with the keys of `over` laid over those of `under`."""
-    if over is None:
-        return under
+    """Nested dicts with the keys of `over` laid over those of `under`; a null is a value like any other."""
     if not isinstance(under, dict) or not isinstance(over, dict):
         return over
     return {**under, **{key: _merged(under.get(key), value) for key, value in over.items()}}
