@@ -132,14 +132,14 @@ def test_ranks_share_the_batches(tokenizer, tmp_path):
 def test_clock_schedule_warms_up_by_steps_and_decays_by_time():
     parameter, passed = torch.nn.Parameter(torch.zeros(1)), 0.0
     optimizer = torch.optim.SGD([parameter], lr=1.0)
-    args = SimpleNamespace(lr_scheduler_type="linear", warmup_steps=4)
+    args = SimpleNamespace(lr_scheduler_type="linear", warmup_steps=4, max_steps=10_000_000)
     schedule = timed_schedule(optimizer, args, lambda: passed)
     rates = []
     for passed in (0.0, 0.0, 0.0, 0.0, 0.5, 0.75, 1.2):  # noqa: B007 (read by the schedule)
         optimizer.step()
         schedule.step()
         rates.append(schedule.get_last_lr()[0])
-    assert rates == pytest.approx([0.5, 0.75, 1.0, 1.0, 0.5, 0.25, 0.0])
+    assert rates == pytest.approx([0.5, 0.75, 1.0, 1.0, 0.5, 0.25, 0.0], abs=1e-5)
     with pytest.raises(UserError, match="cannot follow"):
         timed_schedule(optimizer, SimpleNamespace(lr_scheduler_type="polynomial", warmup_steps=0), lambda: 0.0)
 
@@ -151,6 +151,14 @@ def test_a_time_budget_ends_the_run(tokenizer, tmp_path):
     trainer.train()
     assert 1.5 < time.monotonic() - start < 60
     assert 0 < trainer.state.global_step < 10_000
+
+
+def test_steps_that_end_before_the_clock_finish_the_schedule(tokenizer, tmp_path):
+    args = arguments(tmp_path, max_steps=4, max_minutes=60.0, lm_weight=0.0, warmup_steps=0, logging_steps=1)
+    trainer = MLCTrainer(fresh_model(tokenizer), args, ROWS, processing_class=tokenizer)
+    trainer.train()
+    rates = [line["lr"] / args.learning_rate for line in metrics(tmp_path) if "lr" in line]
+    assert rates == pytest.approx([1.0, 0.75, 0.5, 0.25], abs=0.01)
 
 
 def test_a_run_whose_time_is_used_up_trains_no_further_step(tokenizer, tmp_path):

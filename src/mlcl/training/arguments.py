@@ -95,7 +95,9 @@ class MLCTrainingArguments(TrainingArguments):
     )
     max_length: int = _option(128, "Longest sentence in tokens, special tokens included.")
     max_minutes: float | None = _option(
-        None, "Wall-clock budget of training; the learning rate then decays over this time. None = by steps or epochs."
+        None,
+        "Wall-clock budget of training; the learning rate then decays over this time, or over max_steps if they end "
+        "first. None = by steps or epochs.",
     )
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ _DECAY: dict[str, Callable[[float], float]] = {
 
 
 def timed_schedule(optimizer: Optimizer, args: Any, progress: Callable[[], float]) -> LambdaLR:
-    """Warm-up over `args.warmup_steps` updates, then decay over the time that is left.
+    """Warm-up over `args.warmup_steps` updates, then decay over the time, or over `args.max_steps` if they end first.
 
     Args:
         optimizer: The optimiser.
@@ -32,7 +32,10 @@ def timed_schedule(optimizer: Optimizer, args: Any, progress: Callable[[], float
     kind = str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type))
     if kind not in _DECAY:
         raise UserError(f"lr_scheduler_type {kind} cannot follow max_minutes", remedy=f"use {', '.join(_DECAY)}")
-    warmup = int(args.warmup_steps)
-    return LambdaLR(
-        optimizer, lambda step: min(1.0, (step + 1) / max(1, warmup)) * max(0.0, _DECAY[kind](min(1.0, progress())))
-    )
+    warmup, last = int(args.warmup_steps), max(1, int(args.max_steps))
+
+    def factor(step: int) -> float:
+        done = min(1.0, max(step / last, progress()))
+        return min(1.0, (step + 1) / max(1, warmup)) * max(0.0, _DECAY[kind](done))
+
+    return LambdaLR(optimizer, factor)

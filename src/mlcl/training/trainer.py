@@ -204,10 +204,10 @@ class MLCTrainer(RowTrainer):
 
     @property
     def progress(self) -> float:
-        """Share of the training that is done: of the time with `max_minutes`, else of the steps."""
-        if self.args.max_minutes is not None:
-            return min(1.0, self.stopwatch.agreed / (60 * self.args.max_minutes))
-        return min(1.0, self.state.global_step / max(1, self.state.max_steps))
+        """Share of the training that is done: of the time or of the steps, whichever ends first."""
+        of_steps = self.state.global_step / max(1, self.state.max_steps)
+        of_time = 0.0 if self.args.max_minutes is None else self.stopwatch.agreed / (60 * self.args.max_minutes)
+        return min(1.0, max(of_steps, of_time))
 
     # --- hooks of the Hugging Face Trainer ------------------------------------------------------------------------
 
@@ -225,7 +225,7 @@ class MLCTrainer(RowTrainer):
         )
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """The schedule by steps or, with `max_minutes`, by the clock."""
+        """The schedule by steps or, with `max_minutes`, by what ends first."""
         minutes, optimizer = self.args.max_minutes, optimizer or self.optimizer
         if self.lr_scheduler is None and minutes is not None and optimizer is not None:
             self.lr_scheduler = timed_schedule(optimizer, self.args, lambda: self.stopwatch.agreed / (60 * minutes))
