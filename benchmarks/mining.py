@@ -37,7 +37,11 @@ def work(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def job(peer: str, settings: dict[str, Any]) -> Job:
-    """Vectors in, pairs out."""
+    """Vectors in, pairs out; ours keeps freed memory, as the command line does."""
+    if peer.startswith("mlcl"):
+        from mlcl.core.environment import tune_environment
+
+        tune_environment()
     x, y = vectors(settings["sentences"], settings["dimension"])
 
     def run() -> None:

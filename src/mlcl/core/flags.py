@@ -58,7 +58,7 @@ def parse(config: type, argv: list[str], name: str, description: str) -> Any:
         for key, hint in types.items():
             if _is_free(hint):
                 given = [of for of in (defaults.get(key), namespace.get(key), inner.get(key)) if of is not None]
-                namespace[key] = reduce(_merged, given) if given else None
+                namespace[key] = reduce(_merged, given, None)
         values = parser.instantiate(namespace)
     except argparse.ArgumentError as error:
         raise _explained(error, config, lines, name) from error
