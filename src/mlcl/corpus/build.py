@@ -19,6 +19,7 @@ from typing import Any
 
 from mlcl.core.errors import UserError
 from mlcl.core.files import refuse_existing
+from mlcl.core.garbage import rare_collections
 from mlcl.core.languages import canonical
 from mlcl.core.progress import step, warn
 from mlcl.corpus import engine, near, quality, work
@@ -88,7 +89,7 @@ def build(
     _check(settings, root)
     engine.check(engine_settings)
 
-    with work.work_folder(out, overwrite) as folder:
+    with rare_collections(), work.work_folder(out, overwrite) as folder:
         with step("reading evaluation texts to keep out"):
             forbidden = evaluation_keys(
                 settings.evaluation, root, settings.max_bad_share, _repair(settings), show_progress

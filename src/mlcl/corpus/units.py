@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from mlcl.core.files import RowCounter, atomic_file, metered, write_json
+from mlcl.core.garbage import collect_rarely
 from mlcl.core.text import key_hash
 from mlcl.corpus.clean import CleanSettings, clean_text, filter_versions, versions
 from mlcl.corpus.sources import Part, SourceReport, read_part
@@ -153,6 +154,7 @@ def save_job(job: Job, origins: list[str]) -> Path:
 @lru_cache(maxsize=1)
 def load_job(path: Path) -> tuple[Job, list[str]]:
     """The job and the origin of each part, once in a process, which also leaves a sign that it works here."""
+    collect_rarely()
     job, origins = pickle.loads(path.read_bytes())
     sign = path.parent / "workers" / f"{socket.gethostname()}-{os.getpid()}"
     sign.parent.mkdir(exist_ok=True)
