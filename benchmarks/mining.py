@@ -97,7 +97,7 @@ def pairs(peer: str, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def _flat(queries: np.ndarray, keys: np.ndarray) -> Any:
     import faiss
 
-    from mlcl.retrieval.knn import Neighbours
+    from mlcl.retrieval.neighbours import Neighbours
 
     index = faiss.IndexFlatIP(keys.shape[1])
     index.add(keys)

@@ -11,7 +11,9 @@ from mlcl.core.garbage import rare_collections
 
 def test_the_thresholds_come_back():
     before = gc.get_threshold()
-    with pytest.raises(RuntimeError), rare_collections():
+    with rare_collections():
         assert gc.get_threshold()[0] > before[0]
+    assert gc.get_threshold() == before
+    with pytest.raises(RuntimeError), rare_collections():
         raise RuntimeError
     assert gc.get_threshold() == before

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from mlcl.core.errors import UserError
-from mlcl.retrieval import knn
+from mlcl.retrieval import knn, neighbours
 from mlcl.retrieval.knn import nearest, nearest_both, unit
 
 
@@ -47,7 +47,7 @@ def test_ties_go_to_the_lower_index_whatever_the_blocks(problem):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(knn, "_ROWS", block)
         patch.setattr(knn, "_COLUMNS", block + 1)
-        patch.setattr(knn, "_SPAN", span)
+        patch.setattr(neighbours, "SPAN", span)
         one = nearest(x, y, k)
         forward, backward = nearest_both(x, y, k)
         thin = nearest(sparse.csr_matrix(x), sparse.csr_matrix(y), k)

@@ -9,12 +9,13 @@ proposed, are exact.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
-from mlcl.retrieval.knn import Neighbours, checked_shapes
+from mlcl.retrieval.knn import checked_shapes
+from mlcl.retrieval.neighbours import Neighbours, TwoWaySearch
 
 _BLOCK = 16_384
 _TRAIN_PER_CELL = 64  # vectors that a centroid is learned from
@@ -24,72 +25,41 @@ _WHOLE_UP_TO = 50_000  # vectors that are kept as they are; more become codes of
 _PROPOSED = 8  # times k candidates whose exact cosines are computed
 
 
-class BothWaysIvf:
-    """Neighbours of each x among y and of each y among x, some queries at a time, so that it can be continued.
+class BothWaysIvf(TwoWaySearch):
+    """The search in cells: the next queries, those of x and then those of y, look into some cells of the other side.
 
     Args:
         x: (N, D) unit vectors.
         y: (M, D) unit vectors.
         k: Neighbours per query; N or M where those are smaller.
         cells: Cells that a query looks into; more find more neighbours and take longer.
-
-    Attributes:
-        done: Queries whose neighbours are known; those of x come first.
-        total: N + M.
     """
 
     def __init__(self, x: np.ndarray, y: np.ndarray, k: int, *, cells: int = 64) -> None:
+        checked_shapes(x, y, k)
+        super().__init__(len(x), len(y), k, len(x) + len(y), torch.device("cpu"))
         self._sides, self._cells = (x, y), cells
-        self._found = [_nothing(len(x), checked_shapes(x, y, k)), _nothing(len(y), checked_shapes(y, x, k))]
         self._index: tuple[int, Any] | None = None  # the direction that it is for
-        self.done, self.total = 0, len(x) + len(y)
 
     def advance(self) -> None:
         """Search for the next queries."""
-        x, y = self._sides
-        direction = int(self.done >= len(x))
+        direction = int(self.done >= len(self._sides[0]))
         queries, keys = self._sides[direction], self._sides[1 - direction]
-        start = self.done - direction * len(x)
         if self._index is None or self._index[0] != direction:
             self._index = None  # the memory of the other one
             self._index = direction, _index(keys, self._cells)
+        start = self.done - direction * len(self._sides[0])
         block = np.ascontiguousarray(queries[start : start + _BLOCK], np.float32)
-        found = self._found[direction]
+        best = self.backward if direction else self.forward
         here = slice(start, start + len(block))
-        found.scores[here], found.index[here] = _nearest(self._index[1], keys, block, found.index.shape[1])
+        scores, index = _nearest(self._index[1], keys, block, best.index.shape[1])
+        best.scores[here], best.index[here] = torch.from_numpy(scores), torch.from_numpy(index)
         self.done += len(block)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """What has been found so far, as `BothWays.state`."""
-        forward, backward = self._found
-        return {
-            "done": np.array(self.done),
-            "forward_scores": forward.scores,
-            "forward_index": forward.index,
-            "backward_scores": backward.scores,
-            "backward_index": backward.index,
-        }
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on from a `state` of the same vectors."""
-        self._found = [Neighbours(state[f"{name}_scores"], state[f"{name}_index"]) for name in ("forward", "backward")]
-        self.done = int(state["done"])
-
-    def neighbours(self) -> tuple[Neighbours, Neighbours]:
-        """Forward and backward neighbours, once `done` is `total`."""
-        return self._found[0], self._found[1]
 
 
 def nearest_both_ivf(x: np.ndarray, y: np.ndarray, k: int, *, cells: int = 64) -> tuple[Neighbours, Neighbours]:
     """Neighbours of each x among y and of each y among x, at once; see `BothWaysIvf`."""
-    search = BothWaysIvf(x, y, k, cells=cells)
-    while search.done < search.total:
-        search.advance()
-    return search.neighbours()
-
-
-def _nothing(n: int, k: int) -> Neighbours:
-    return Neighbours(np.full((n, k), -np.inf, np.float32), np.zeros((n, k), np.int64))
+    return BothWaysIvf(x, y, k, cells=cells).run()
 
 
 def _nearest(index: Any, keys: np.ndarray, block: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from mlcl.core.errors import UserError
-from mlcl.retrieval.knn import Neighbours
+from mlcl.retrieval.neighbours import Neighbours
 
 Margin = Literal["ratio", "distance", "absolute"]
 _SMALLEST = 1e-6  # the ratio is meant for positive mean similarities; below this it would blow up or change its sign

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from mlcl.core.errors import UserError
-from mlcl.retrieval.knn import Neighbours, Vectors, nearest_both, unit
+from mlcl.retrieval.knn import Vectors, nearest_both, unit
 from mlcl.retrieval.margin import best_by_margin
+from mlcl.retrieval.neighbours import Neighbours
 
 _RETRIEVALS = ("forward", "backward", "intersect", "max")
 

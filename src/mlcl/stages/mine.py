@@ -23,8 +23,7 @@ from mlcl.core.progress import console, print_table, results, step
 if TYPE_CHECKING:
     import numpy as np
 
-    from mlcl.retrieval.ivf import BothWaysIvf
-    from mlcl.retrieval.knn import BothWays
+    from mlcl.retrieval.neighbours import TwoWaySearch
     from mlcl.stages._mine_sides import Side
 
 
@@ -207,7 +206,7 @@ def _neighbours(source: Side, target: Side, config: Config, work: Path) -> tuple
     return search.neighbours()
 
 
-def _search(x: np.ndarray, y: np.ndarray, config: Config) -> BothWays | BothWaysIvf:
+def _search(x: np.ndarray, y: np.ndarray, config: Config) -> TwoWaySearch:
     """The search that was asked for, not begun."""
     if config.index == "ivf":
         from mlcl.retrieval.ivf import BothWaysIvf
