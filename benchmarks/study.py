@@ -1,5 +1,7 @@
 """One factor at a time around a base setting: what lambda, temperature, queue, alpha and mask rate do; and questions.
 
+The factor `seed` changes nothing: the width of its three runs is what a difference has to be larger than.
+
     python benchmarks/study.py --corpus CORPUS --data ROOT --out OUT [--only lambda,...] [--steps 300] [--questions]
 
 Every run differs from configs/study.yaml in one thing, is one process, and is skipped when it is finished, so that the
@@ -76,6 +78,7 @@ FACTORS: dict[str, list[Arm]] = {
     "queue": [Arm("0"), training("1024", queue_size=1024), training("8192", queue_size=8192)],
     "alpha": [Arm(str(alpha), {} if alpha == 0.5 else {"sampling": {"alpha": alpha}}) for alpha in (0, 0.3, 0.5, 1)],
     "mask rate": [Arm("0.15"), training("0.3", mlm_probability=0.3), training("0.5", mlm_probability=0.5)],
+    "seed": [Arm("1"), training("2", seed=2), training("3", seed=3)],
 }  # fmt: skip
 QUESTIONS: dict[str, list[Arm]] = {
     "MLM alone or with InfoNCE": [
