@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -96,7 +97,8 @@ class Worker:
     def close(self) -> None:
         """End the process."""
         if self._process.stdin is not None:
-            self._process.stdin.close()
+            with suppress(BrokenPipeError):  # it is gone already, with a command that it never read
+                self._process.stdin.close()
         try:
             self._process.wait(timeout=20)
         except subprocess.TimeoutExpired:
@@ -149,11 +151,14 @@ def run_case(
                     continue
                 workers[peer].ask("run")  # after its wait a process finds caches, and even its memory, gone
                 answer = workers[peer].ask("run")
-                peers[peer]["seconds"].append(answer.get("seconds"))
-                peers[peer].update({key: value for key, value in answer.items() if key == "error"})
+                if "error" in answer:
+                    log(f"   {peer}: {answer['error']}")
+                    peers[peer]["error"] = answer["error"]
+                    continue
+                peers[peer]["seconds"].append(answer["seconds"])
             if order:
-                times = {peer: peers[peer]["seconds"][-1] for peer in order if peers[peer]["seconds"]}
-                log("   " + "  ".join(f"{peer} {seconds:.3f} s" for peer, seconds in times.items() if seconds))
+                times = {peer: peers[peer]["seconds"][-1] for peer in order if "error" not in peers[peer]}
+                log("   " + "  ".join(f"{peer} {seconds:.3f} s" for peer, seconds in times.items()))
     finally:
         for worker in workers.values():
             worker.close()

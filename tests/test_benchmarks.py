@@ -16,14 +16,16 @@ import os, time
 from harness import Case, Job
 TITLE = "Toy"
 def cases(quick):
-    return [Case("case", {"megabytes": 64}, ("ours", "slower", "broken", "gone"), "things")]
+    return [Case("case", {"megabytes": 64}, ("ours", "slower", "broken", "gone", "gone later"), "things")]
 def work(settings):
     return {"gemms": [[64, 64, 64, "float32", 3]], "bytes": 1000}
 def job(peer, settings):
     if peer == "broken":
         raise ValueError("no such thing\\nsecond line")
+    runs = []
     def run():
-        if peer == "gone":
+        runs.append(peer)
+        if peer == "gone" or (peer == "gone later" and len(runs) > 1):
             os._exit(3)
         held = bytearray(settings["megabytes"] << 20)
         held[::4096] = b"x" * len(held[::4096])
@@ -61,7 +63,8 @@ def test_harness_times_peers_and_survives_those_that_fail(benchmarks, tmp_path, 
     (tmp_path / "toy_comparison.py").write_text(TOY)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.syspath_prepend(str(tmp_path))
-    (result,) = run_comparison("toy_comparison", tmp_path, rounds=3, warm_ups=1, log=lambda line: None)
+    said: list[str] = []
+    (result,) = run_comparison("toy_comparison", tmp_path, rounds=3, warm_ups=1, log=said.append)
     ours, slower = result["peers"]["ours"], result["peers"]["slower"]
     assert ours["seconds"] == [0.25] * 3
     assert ours["check"] == {"loss": 1.5}
@@ -72,6 +75,8 @@ def test_harness_times_peers_and_survives_those_that_fail(benchmarks, tmp_path, 
     assert result["floor"]["rates"]["memory GB/s"] > 0
     assert result["peers"]["broken"]["error"] == "ValueError: no such thing"
     assert "status 3" in result["peers"]["gone"]["error"]
+    assert "status 3" in result["peers"]["gone later"]["error"]
+    assert sum("gone later: the process ended" in line for line in said) == 1
     machine = {"cpu": "abacus", "cores": 1, "flags": [], "threads": "1", "load_before": 0, "versions": {"torch": "0"}}
     table = markdown(machine, [result], "command", tmp_path)
     assert "| slower | 0.5 | 0.5-0.5 | 20 | **2.00** (2.00-2.00) |" in table
