@@ -113,6 +113,31 @@ def test_the_lm_term_is_the_loss_of_transformers_and_reaches_every_weight(model_
         assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
 
 
+@pytest.mark.parametrize("model_type", CHECKPOINTS)
+def test_a_step_in_bfloat16_is_close_to_one_in_float32(model_type):
+    """On any CPU, whether bfloat16 pays there or not: queries may then be float32 beside values in bfloat16."""
+    model, found, packed = fresh(model_type), [], pack(sentences())
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    batch = None
+    if model_type in WITH_LM:
+        masking = corruption_for(model.family, words_of(model_type), 0.4)
+        batch = make_batch([], [], lm=sentences(1), masking=masking, rng=np.random.default_rng(3))
+        attach(model)
+    for enabled in (False, True):
+        model.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            vectors = [model.forward_packed(packed.input_ids, packed.lengths).embeddings]
+            vectors.append(model(*padded(sentences()[1])).embeddings)
+            lm = encode(model, batch.online, batch.masked, batch.labels).lm_sum if batch else torch.zeros(())
+        (lm + sum(part.sum() for part in vectors)).backward()
+        assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in model.parameters())
+        found.append((torch.cat(vectors).detach().float(), float(lm.detach())))
+    (exact, exact_lm), (rough, rough_lm) = found
+    assert torch.cosine_similarity(exact, rough).min() > 0.99
+    assert rough_lm == pytest.approx(exact_lm, rel=0.02)
+
+
 def words_of(model_type: str):
     words = tokenizer(model_type)
     assert len(words) == 49

@@ -144,6 +144,8 @@ def attention(
     Raises:
         ValueError: attention dropout inside a packed block (the packed kernels have none).
     """
+    # Under autocast the rotations of positions make float32 of queries and keys, but not of values
+    query, key = query.to(value.dtype), key.to(value.dtype)
     state = _PACKED.get()
     if state is None and query.device.type == "cpu" and query.dtype == torch.bfloat16 and query.requires_grad:
         return _padded_attention(module, query, key, value, attention_mask, scaling, dropout), None
