@@ -219,7 +219,10 @@ def _shown(value: float | None, key: str) -> str:
 
 
 def draw(done: Iterable[dict[str, Any]]) -> Figure:
-    """A panel for each factor: its values from left to right, a line for each measure."""
+    """A panel for each factor: its values from left to right, a line for each measure.
+
+    A band behind a line is what the three seeds of the base span: values within it are equal.
+    """
     done = list(done)
     factors = list(dict.fromkeys(row["factor"] for row in done))
     across = min(3, len(factors))
@@ -228,15 +231,18 @@ def draw(done: Iterable[dict[str, Any]]) -> Figure:
     for place, factor in enumerate(factors):
         axes = figure.add_subplot(down, across, place + 1)
         rows = [row for row in done if row["factor"] == factor]
-        for name, *_ in MEASURES.values():
-            axes.plot(range(len(rows)), [row[name] for row in rows], marker="o", ms=4, lw=1.3, label=name)
+        low = [f"NTREX dev {LOW}"] if factor.startswith(LOW) else []
+        for name in [*(name for name, *_ in MEASURES.values()), *low]:
+            (line,) = axes.plot(range(len(rows)), [row[name] for row in rows], marker="o", ms=4, lw=1.3, label=name)
+            if spans := [row[name] for row in done if row["factor"] == "seed"]:
+                axes.axhspan(min(spans), max(spans), color=line.get_color(), alpha=0.15, lw=0)
         axes.set_xticks(
             range(len(rows)), [row["value"] for row in rows], fontsize=8, rotation=20 if len(rows) > 3 else 0
         )
         axes.set_title(factor, fontsize=10, loc="left")
         axes.set_ylim(0, 100)
         axes.grid(alpha=0.3)
-        if not place:
+        if not place or low:
             axes.legend(frameon=False, fontsize=8)
     return figure
 
