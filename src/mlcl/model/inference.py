@@ -63,7 +63,8 @@ def supported(model: MLCModel) -> bool:
 
 def pays(model: MLCModel) -> bool:
     """Whether bfloat16 is quicker than float32 here: a CPU that multiplies it in hardware, products of some size."""
-    return torch.cpu._is_amx_tile_supported() and model.backbone.config.hidden_size >= _LEAST_HIDDEN
+    in_hardware = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return in_hardware and model.backbone.config.hidden_size >= _LEAST_HIDDEN
 
 
 @torch.inference_mode()
