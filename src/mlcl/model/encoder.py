@@ -51,10 +51,10 @@ class Encoder:
             path_or_hub_id: Folder, or a hub id such as `FacebookAI/xlm-roberta-base`.
             device: torch device; None takes a GPU if there is one.
             dtype: Precision of the matrix products: `float32`, `bfloat16`, `float16`, or `auto`. Auto is bfloat16 where
-                that pays (a GPU that has it; a CPU with AMX or AVX-512 BF16, for hidden sizes from 128 on) and else float32. On a CPU
-                bfloat16 also holds the states between the products, and auto takes it only for a model whose vectors
-                it leaves at a cosine of at least 0.9998 to float32, which is tried on loading. Vectors are float32 in
-                any case.
+                that pays (a GPU that has it; for hidden sizes from 128 on, a CPU with AMX or AVX-512 BF16) and else
+                float32. On a CPU bfloat16 also holds the states between the products, and auto takes it only for a
+                model whose vectors it leaves at a cosine of at least 0.9998 to float32, which is tried on loading.
+                Vectors are float32 in any case.
 
         Raises:
             UserError: no such folder or model, or not an encoder.
