@@ -120,12 +120,13 @@ def main() -> None:
     seconds: dict[str, dict[str, float]] = {}
     for function, name in _PASSES.items():
         setattr(building, function, timed(getattr(building, function), name, seconds))
-    most, over = [0, 0], threading.Event()
+    most, over = {"disk": 0, "worker": 0}, threading.Event()
 
     def watch() -> None:
         while not over.wait(1):
-            most[0] = max(most[0], bytes_of(corpus, corpus.with_name(".corpus.build")))
-            most[1] = max([most[1], *(memory_of(child) for child in psutil.Process().children(recursive=True))])
+            most["disk"] = max(most["disk"], bytes_of(corpus, corpus.with_name(".corpus.build")))
+            workers = psutil.Process().children(recursive=True)
+            most["worker"] = max([most["worker"], *map(memory_of, workers)])
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -135,7 +136,7 @@ def main() -> None:
     over.set()
     watcher.join()
     # The maximum that the system keeps of a child begins with what its parent had when it was made: so it is watched
-    peaks = [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, most[1] / 1e6]
+    peaks = [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, most["worker"] / 1e6]
     found = {
         "machine": machine(),
         "workers": options.workers,
@@ -146,7 +147,7 @@ def main() -> None:
         "peak_megabytes": {"reader": round(peaks[0]), "largest worker": round(peaks[1])},
         "disk_megabytes": {
             "texts": round(megabytes),
-            "most": round(most[0] / 1e6),
+            "most": round(most["disk"] / 1e6),
             "corpus": bytes_of(corpus) // 10**6,
         },
     }

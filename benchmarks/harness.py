@@ -182,7 +182,7 @@ def compare(peers: dict[str, dict[str, Any]], case: Case, floor: dict[str, Any] 
     """Medians and quartiles into each peer, and how many times longer than ours each one takes."""
     ratios: dict[str, Any] = {}
     for peer in peers.values():
-        times = sorted(seconds for seconds in peer["seconds"] if seconds)
+        times = sorted(peer["seconds"])
         if "error" in peer or not times:
             continue
         peer["median"], peer["low"], peer["high"] = median(times), times[len(times) // 4], times[-1 - len(times) // 4]

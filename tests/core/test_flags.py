@@ -218,6 +218,8 @@ def test_mistakes_in_flags():
     assert error("--corpus", "c", "--training.lerning-rate=1").endswith("(did you mean --training.learning-rate?)")
     assert "settings file" in error("--corpus", "c", "--config", "none.yaml")
     assert "expected one argument" in error("--corpus")
+    said = error("--corpus", "c", "--training", "runs/one")
+    assert said == "--training is a group of settings (give --training.learning-rate, --training.bf16)"
 
 
 def test_help_shows_docstrings_and_dashes(capsys: pytest.CaptureFixture[str]):

@@ -25,13 +25,13 @@ WITH_LM = [name for name in CHECKPOINTS if name not in ("modernbert", "electra")
 LENGTHS = [3, 9, 5, 5, 14]
 
 
-def fresh(model_type: str, **settings) -> MLCModel:
+def fresh(model_type: str, std: float = 0.2, **settings) -> MLCModel:
     """A model of one family with weights that are large enough to tell tokens apart."""
     torch.manual_seed(0)
     backbone = {"vocab_size": 49, **CHECKPOINTS[model_type][1], "model_type": model_type}
     model = MLCModel(MLCConfig(backbone=backbone, **settings)).eval()
     for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
+        torch.nn.init.normal_(parameter, std=std)
     return model
 
 
@@ -116,10 +116,7 @@ def test_the_lm_term_is_the_loss_of_transformers_and_reaches_every_weight(model_
 @pytest.mark.parametrize("model_type", CHECKPOINTS)
 def test_a_step_in_bfloat16_is_close_to_one_in_float32(model_type):
     """On any CPU, whether bfloat16 pays there or not: queries may then be float32 beside values in bfloat16."""
-    model, found, packed = fresh(model_type), [], pack(sentences())
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    batch = None
+    model, found, packed, batch = fresh(model_type, std=0.1), [], pack(sentences()), None
     if model_type in WITH_LM:
         masking = corruption_for(model.family, words_of(model_type), 0.4)
         batch = make_batch([], [], lm=sentences(1), masking=masking, rng=np.random.default_rng(3))

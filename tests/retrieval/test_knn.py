@@ -47,7 +47,7 @@ def test_ties_go_to_the_lower_index_whatever_the_blocks(problem):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(knn, "_ROWS", block)
         patch.setattr(knn, "_COLUMNS", block + 1)
-        patch.setattr(neighbours, "SPAN", span)
+        patch.setattr(neighbours, "_SPAN", span)
         one = nearest(x, y, k)
         forward, backward = nearest_both(x, y, k)
         thin = nearest(sparse.csr_matrix(x), sparse.csr_matrix(y), k)

@@ -237,6 +237,9 @@ def _explained(error: argparse.ArgumentError, config: type, lines: dict[str, tup
         return UserError(f"missing: {', '.join(wanted).replace('_', '-')}", remedy=f"see {name} --help")
     if wrong := re.match(r'Parser key "([^"]+)": (.*)', message):
         key, problem = wrong[1], re.sub(r"<class '([\w.]+)'>", r"\1", wrong[2])
+        parts = ["--" + flag.replace("_", "-") for flag, _ in _flag_types(config) if flag.startswith(key + ".")]
+        if parts and problem.startswith("Unable to load config"):
+            return UserError(f"--{key.replace('_', '-')} is a group of settings", remedy=f"give {', '.join(parts)}")
         while key and key not in lines and "." in key:
             key = key.rpartition(".")[0]
         if key in lines:

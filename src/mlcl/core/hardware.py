@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import platform
+
 import torch
 
 from mlcl.core.errors import UserError
 
 
 def cpu_has_bf16_products() -> bool:
-    """Whether oneDNN multiplies bfloat16 on this CPU: AVX-512 or newer; without it, its kernels refuse to be made."""
+    """Whether oneDNN makes kernels for bfloat16 on this CPU: AVX-512 or newer, some of which emulate them."""
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
+def cpu_multiplies_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware: on x86, one with AMX or AVX-512 BF16."""
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return cpu_has_bf16_products()
+
+
 def bf16_pays() -> bool:
-    """Whether this machine computes bf16 in hardware: a GPU that does, or a CPU with AMX or AVX-512 BF16."""
+    """Whether this machine computes bf16 in hardware: a GPU that does, else `cpu_multiplies_bf16`."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return cpu_has_bf16_products()
+    return cpu_multiplies_bf16()
 
 
 def usable_device(device: str | torch.device | None) -> torch.device:

@@ -153,7 +153,7 @@ def save_job(job: Job, origins: list[str]) -> Path:
 
 @lru_cache(maxsize=1)
 def load_job(path: Path) -> tuple[Job, list[str]]:
-    """The job and the origin of each part, once in a process, which also leaves a sign that it works here."""
+    """The job and the origin of each part; once in a process, which is made ready and leaves a sign that it is here."""
     collect_rarely()
     job, origins = pickle.loads(path.read_bytes())
     sign = path.parent / "workers" / f"{socket.gethostname()}-{os.getpid()}"

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from mlcl.core.errors import UserError, require
 from mlcl.core.files import read_json
-from mlcl.core.hardware import usable_device
+from mlcl.core.hardware import cpu_multiplies_bf16, usable_device
 from mlcl.model import inference
 from mlcl.model.backbones import family_of
 from mlcl.model.config import MLCConfig
@@ -31,7 +31,7 @@ from mlcl.model.library_folder import read_plain_modules
 from mlcl.model.model import MLCModel
 from mlcl.model.packing import pack
 
-_PAYS_FROM = 512  # hidden size from which autocast to bfloat16 is quicker than float32 on a CPU with AMX
+_PAYS_FROM = 512  # hidden size from which autocast to bfloat16 is quicker than float32 on a CPU that has it (with AMX)
 _CPU_TOKENS, _GPU_TOKENS = 8_192, 65_536  # tokens in one batch, as if padded
 
 
@@ -207,7 +207,7 @@ def _precision(dtype: str | torch.dtype, device: torch.device, hidden_size: int)
         if device.type == "cuda":
             fast = torch.cuda.is_bf16_supported(including_emulation=False)
         else:
-            fast = device.type == "cpu" and hidden_size >= _PAYS_FROM and torch.cpu._is_amx_tile_supported()
+            fast = device.type == "cpu" and hidden_size >= _PAYS_FROM and cpu_multiplies_bf16()
         return torch.bfloat16 if fast else torch.float32
     known = {str(kind).removeprefix("torch."): kind for kind in (torch.float32, torch.bfloat16, torch.float16)}
     name = str(dtype).removeprefix("torch.")

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mlcl.core.hardware import cpu_has_bf16_products
+from mlcl.core.hardware import cpu_has_bf16_products, cpu_multiplies_bf16
 from mlcl.core.shapes import round_up
 from mlcl.model.model import MLCModel
 from mlcl.model.packing import equal_runs, positions
@@ -63,8 +63,7 @@ def supported(model: MLCModel) -> bool:
 
 def pays(model: MLCModel) -> bool:
     """Whether bfloat16 is quicker than float32 here: a CPU that multiplies it in hardware, products of some size."""
-    in_hardware = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return in_hardware and model.backbone.config.hidden_size >= _LEAST_HIDDEN
+    return cpu_multiplies_bf16() and model.backbone.config.hidden_size >= _LEAST_HIDDEN
 
 
 @torch.inference_mode()

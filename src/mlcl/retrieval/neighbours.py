@@ -15,7 +15,7 @@ import torch
 
 from mlcl.core.errors import UserError
 
-SPAN = 64  # candidates whose maximum decides whether they are looked at
+_SPAN = 64  # candidates whose maximum decides whether they are looked at
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,19 @@ class TwoWaySearch(ABC):
         return self.neighbours()
 
     def neighbours(self) -> tuple[Neighbours, Neighbours]:
-        """Forward and backward neighbours, once `done` is `total`."""
+        """Forward and backward neighbours as far as they are known: all, once `done` is `total`."""
         return self.forward.neighbours(), self.backward.neighbours()
 
     def state(self) -> dict[str, np.ndarray]:
         """What has been found so far: `done` () and the scores and indices of both directions."""
-        found = {name: best.neighbours() for name, best in self._directions()}
-        arrays = {f"{name}_scores": found[name].scores for name in found}
-        return {"done": np.array(self.done), **arrays, **{f"{name}_index": found[name].index for name in found}}
+        forward, backward = self.neighbours()
+        return {
+            "done": np.array(self.done),
+            "forward_scores": forward.scores,
+            "forward_index": forward.index,
+            "backward_scores": backward.scores,
+            "backward_index": backward.index,
+        }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Go on from a `state` of the same vectors.
@@ -80,13 +85,10 @@ class TwoWaySearch(ABC):
         for name, mine in self.state().items():
             if name != "done" and state[name].shape != mine.shape:
                 raise UserError(f"the kept {name} have the shape {state[name].shape}, expected {mine.shape}")
-        for name, best in self._directions():
+        for name, best in (("forward", self.forward), ("backward", self.backward)):
             best.scores.copy_(torch.from_numpy(np.array(state[f"{name}_scores"])))
             best.index.copy_(torch.from_numpy(np.array(state[f"{name}_index"])))
         self.done = int(state["done"])
-
-    def _directions(self) -> list[tuple[str, Best]]:
-        return [("forward", self.forward), ("backward", self.backward)]
 
 
 class Best:
@@ -114,14 +116,15 @@ class Best:
         """
         k = self.scores.shape[1]
         maxima = _maxima_of_spans(tile)  # (n, spans)
+        width = tile.shape[1] // maxima.shape[1]  # of a span
         floor = self._floor(start, tile, maxima)  # (n,)
         rows, spans = (maxima > floor[:, None]).nonzero().unbind(1)  # (p,) in ascending order of rows, then of spans
         if not len(rows):
             return
-        scores = _spans_of(tile, rows, spans, tile.shape[1] // maxima.shape[1])  # (p, width of a span)
+        scores = _spans_of(tile, rows, spans, width)  # (p, width)
         pairs, places = (scores > floor[rows, None]).nonzero().unbind(1)  # (h,) likewise
         scores, rows = scores[pairs, places], rows[pairs]
-        index = offset + spans[pairs] * (tile.shape[1] // maxima.shape[1]) + places
+        index = offset + spans[pairs] * width + places
 
         # What a query has, then what it may get, in one row each: (r, k + most hits of a query)
         rows, row, hits = torch.unique_consecutive(rows, return_inverse=True, return_counts=True)
@@ -150,7 +153,7 @@ class Best:
 def _maxima_of_spans(tile: torch.Tensor) -> torch.Tensor:
     """(n, spans): the maximum of every 64 columns, or of all where 64 do not divide them."""
     n, m = tile.shape
-    spans = (m // SPAN, SPAN) if m % SPAN == 0 else (1, m)
+    spans = (m // _SPAN, _SPAN) if m % _SPAN == 0 else (1, m)
     if tile.is_contiguous():
         return tile.unflatten(1, spans).amax(dim=2)
     return tile.T.unflatten(0, spans).amax(dim=1).T  # as it lies in memory: a tenth of the time of the other
