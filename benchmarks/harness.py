@@ -80,7 +80,7 @@ class Worker:
             )
 
     def ask(self, command: str) -> dict[str, Any]:
-        """The answer to `ready`, `check`, `memory` or `run`; `{"error": ...}` when the peer failed or died."""
+        """The answer to `ready`, `check`, `memory`, `run` or `rest`; `{"error": ...}` when the peer failed or died."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -151,6 +151,7 @@ def run_case(
                     continue
                 workers[peer].ask("run")  # after its wait a process finds caches, and even its memory, gone
                 answer = workers[peer].ask("run")
+                workers[peer].ask("rest")  # else eight peers that keep freed memory take what one alone may have
                 if "error" in answer:
                     log(f"   {peer}: {answer['error']}")
                     peers[peer]["error"] = answer["error"]
@@ -170,7 +171,8 @@ def run_case(
 def _warm_up(worker: Worker, warm_ups: int) -> dict[str, Any]:
     """Set-up, checks and warm-ups of one peer; the memory is that of the last warm-up."""
     peer: dict[str, Any] = {"seconds": []}
-    for command in ["ready", "check", *["run"] * (warm_ups - 1), *["memory"] * (warm_ups > 0)]:
+    measured = ["memory"] if warm_ups else []
+    for command in ["ready", "check", *["run"] * (warm_ups - 1), *measured, "rest"]:
         answer = worker.ask(command)
         if "error" in answer:
             return {**peer, "error": answer["error"]}

@@ -1,6 +1,7 @@
 """The process of one peer: makes its job ready, then answers commands on standard input with one JSON line each.
 
-`ready` -> units; `check` -> values; `run` -> seconds; `memory` -> seconds and the extra memory of that repetition.
+`ready` -> units; `check` -> values; `run` -> seconds; `memory` -> seconds and the extra memory of that repetition;
+`rest` -> nothing: the memory that malloc has kept goes back, so that the next peer has it.
 Whatever a library prints goes to standard error, which is the peer's log.
 """
 
@@ -48,7 +49,15 @@ def _answer(job: Any, command: str) -> dict[str, Any]:
         with ExtraMemory() as memory:
             seconds = _timed(job)
         return {"seconds": seconds, "extra_memory_bytes": memory.bytes}
+    if command == "rest":
+        _give_back()
+        return {}
     return {"seconds": _timed(job)}
+
+
+def _give_back() -> None:
+    if sys.platform.startswith("linux") and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def _timed(job: Any) -> float:
@@ -68,8 +77,7 @@ class ExtraMemory:
     bytes: int = 0
 
     def __enter__(self) -> ExtraMemory:
-        if sys.platform.startswith("linux") and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-            libc.malloc_trim(0)
+        _give_back()
         self._before = _resident("VmRSS")
         self._peak, self._over = self._before, threading.Event()
         try:

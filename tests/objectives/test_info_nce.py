@@ -170,10 +170,7 @@ def test_bfloat16_gradients_are_no_worse_than_those_of_the_whole_matrix(temperat
     with torch.autocast("cpu", dtype=torch.bfloat16):
         ours = gradients(lambda q, k: info_nce(q, k, temperature=temperature), queries.float(), keys.float())
     plain = gradients(lambda q, k: bfloat16_info_nce(q, k, temperature), queries.float(), keys.float())
-    if max(float(gradient.norm()) for gradient in exact) < 1e-30:  # nothing left to learn
-        assert max(float(gradient.norm()) for gradient in ours) < 1e-30
-    else:
-        assert relative_error(ours, exact) <= max(1.05 * relative_error(plain, exact), 2**-8)
+    assert relative_error(ours, exact) <= max(1.05 * relative_error(plain, exact), 2**-8)
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.01])

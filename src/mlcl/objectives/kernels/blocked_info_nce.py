@@ -105,14 +105,17 @@ class _LogSumExp(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         queries, keys, negatives, shift, ids, negative_ids, rows, columns = ctx.saved_tensors
         tiles = _Tiles(queries, keys, negatives, shift, ctx.dtype, ids, negative_ids)
+        # Near convergence the gradients are of the order 1 - p, which a bfloat16 product may flush to 0 where it leaves
+        # float32's normal numbers: the products are made with their ratios to the largest one.
+        largest = torch.cat(gradients).abs().max().clamp_min(torch.finfo(gradients[0].dtype).tiny)
+        of_rows, of_columns = (gradient / largest for gradient in gradients)
         with_negatives = negatives is not None and ctx.needs_input_grad[2]
         # G_ij = scale_i e_ij (row_weight_i + column_weight_j), with e_ij the tile. Factors of a row go to the narrow
         # matrices of the products. Where there is no other candidate, the -inf must not become a weight.
         scale = (tiles.shift - tiles.top).exp()
         rows, columns = (sums.where(sums > -torch.inf, torch.inf) for sums in (rows, columns))
-        row_weight, column_weight = gradients[0] * (tiles.top - rows).exp(), gradients[1] * (tiles.top - columns).exp()
-        row_factor = (gradients[0] * (tiles.shift - rows).exp())[:, None]  # scale_i row_weight_i, with less to overflow
-        scaled_queries = tiles.queries.clone().mul_(scale[:, None])
+        row_weight, column_weight = of_rows * (tiles.top - rows).exp(), of_columns * (tiles.top - columns).exp()
+        row_factor = (of_rows * (tiles.shift - rows).exp())[:, None]  # scale_i row_weight_i, with less to overflow
         width, size = queries.shape[1], tiles.size
         d_queries, d_keys = tiles.zeros(size, width), tiles.zeros(len(tiles.candidates), width)
         for tile in tiles.exponentials():
@@ -120,15 +123,16 @@ class _LogSumExp(torch.autograd.Function):
             if ctx.symmetric and not tile.extra:
                 weight = torch.add(row_weight[tile.rows, None], column_weight[tile.columns], out=tile.scratch)
                 tile.values.mul_(weight)
-                gradient = tile.rounded()  # (rows, columns)
-                d_queries[tile.rows] += (gradient @ k)[:, :width] * scale[tile.rows, None]
-                d_keys[tile.columns] += (gradient.T @ scaled_queries[tile.rows])[:, :width]
+                factor = scale[tile.rows, None]
             else:
-                gradient = tile.rounded()
-                d_queries[tile.rows] += (gradient @ k)[:, :width] * row_factor[tile.rows]
-                if with_negatives or not tile.extra:
-                    weighted = (tiles.queries[tile.rows] * row_factor[tile.rows]).to(ctx.dtype)
-                    d_keys[tile.columns] += (gradient.T @ weighted)[:, :width]
+                factor = row_factor[tile.rows]
+            gradient = tile.rounded()  # (rows, columns)
+            d_queries[tile.rows] += (gradient @ k)[:, :width] * factor
+            if with_negatives or not tile.extra:
+                scaled_queries = (tiles.queries[tile.rows] * factor).to(ctx.dtype)  # float32 before it is rounded
+                d_keys[tile.columns] += (gradient.T @ scaled_queries)[:, :width]
+        d_queries *= largest
+        d_keys *= largest
         return (
             d_queries.to(queries.dtype),
             d_keys[:size].to(keys.dtype),
