@@ -29,7 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mlcl.objectives.kernels.precision import sum_dtype
+from mlcl.objectives.kernels.precision import gradient_scale, sum_dtype
 
 _ROWS, _COLUMNS = 1024, 1024  # of a tile: larger ones leave the cache, smaller ones are all overhead
 _ALIGNMENT = 32  # columns of a product are filled up to a multiple of this: what matrix units take in one go
@@ -105,10 +105,8 @@ class _LogSumExp(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         queries, keys, negatives, shift, ids, negative_ids, rows, columns = ctx.saved_tensors
         tiles = _Tiles(queries, keys, negatives, shift, ctx.dtype, ids, negative_ids)
-        # Near convergence the gradients are of the order 1 - p, which a bfloat16 product may flush to 0 where it leaves
-        # float32's normal numbers: the products are made with their ratios to the largest one.
-        largest = torch.cat(gradients).abs().max().clamp_min(torch.finfo(gradients[0].dtype).tiny)
-        of_rows, of_columns = (gradient / largest for gradient in gradients)
+        unit = gradient_scale(ctx.dtype, *gradients)  # near convergence 1 - p leaves what a bfloat16 product keeps
+        of_rows, of_columns = (gradient / unit for gradient in gradients)
         with_negatives = negatives is not None and ctx.needs_input_grad[2]
         # G_ij = scale_i e_ij (row_weight_i + column_weight_j), with e_ij the tile. Factors of a row go to the narrow
         # matrices of the products. Where there is no other candidate, the -inf must not become a weight.
@@ -131,8 +129,8 @@ class _LogSumExp(torch.autograd.Function):
             if with_negatives or not tile.extra:
                 scaled_queries = (tiles.queries[tile.rows] * factor).to(ctx.dtype)  # float32 before it is rounded
                 d_keys[tile.columns] += (gradient.T @ scaled_queries)[:, :width]
-        d_queries *= largest
-        d_keys *= largest
+        d_queries *= unit
+        d_keys *= unit
         return (
             d_queries.to(queries.dtype),
             d_keys[:size].to(keys.dtype),

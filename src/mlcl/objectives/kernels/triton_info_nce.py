@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mlcl.objectives.kernels.triton_scores import Scores, add_gradients, gradient_scale, log_sum_exp
+from mlcl.objectives.kernels.precision import gradient_scale
+from mlcl.objectives.kernels.triton_scores import Scores, add_gradients, log_sum_exp
 
 
 def other_candidates(
